@@ -1,0 +1,39 @@
+"""Everything that can go wrong, as one family.
+
+Each message is one line that says what happened, where, and what to do next. It is printed as it is,
+so it never holds a password, a connection string or a foreign-data option.
+"""
+
+from __future__ import annotations
+
+
+class AuditError(Exception):
+    """Base of all errors a user can meet. ``exit_code`` is what the command line returns."""
+
+    exit_code = 3
+
+
+class ConfigError(AuditError):
+    """The settings, an argument or a notebook parameter are wrong; nothing was read or run."""
+
+    exit_code = 2
+
+
+class ConnectionFailed(AuditError):
+    """A database could not be reached, or it refused the role, password or TLS setting."""
+
+
+class Unreadable(AuditError):
+    """A database answered but what was asked for may not or cannot be read there."""
+
+
+class SnapshotCorrupt(AuditError):
+    """A file is not a snapshot, was cut short, or its contents do not match its digest."""
+
+
+class ServerFailed(AuditError):
+    """No PostgreSQL binaries were found, or the scratch server did not start."""
+
+
+class NotebookFailed(AuditError):
+    """A notebook stopped with an error; the executed copy is kept and named in the message."""
