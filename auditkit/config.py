@@ -1,0 +1,333 @@
+"""Settings, environments and sources.
+
+Order of precedence: command-line flags, ``AUDITKIT_*`` variables, ``auditkit.toml``, ``[tool.auditkit]``
+in ``pyproject.toml``. Environments are libpq connection strings (best: ``service=app_prod``) or paths of
+saved snapshots; a password in a settings file is refused.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from auditkit.connect import has_password
+from auditkit.errors import ConfigError
+
+SEVERITIES = ("info", "low", "medium", "high", "critical")
+_KEYS: dict[str, set[str]] = {
+    "": {"environments", "migrations", "shadow", "report", "compare", "ignore"},
+    "migrations": {"path", "tool"},
+    "shadow": {"server", "role"},
+    "report": {"out_dir", "fail_on"},
+    "compare": {"owners", "grants", "comments", "schemas"},
+    "ignore": {"kind", "schema", "name", "reason", "until"},
+    "environments": {"url", "url_env", "snapshot"},
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Anything that has a schema and can stand on either side of a comparison.
+
+    ``type`` is ``live`` (``value`` is a libpq connection string), ``snapshot`` (``value`` is a path) or
+    ``migrations`` (``value`` is a git reference, or empty for the files on disk).
+    """
+
+    name: str
+    type: Literal["live", "snapshot", "migrations"]
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class IgnoreRule:
+    """What not to report, and why. Empty patterns match everything; patterns are shell-style."""
+
+    reason: str
+    kind: str = ""
+    schema: str = ""
+    name: str = ""
+    until: dt.date | None = None
+
+    def active(self, today: dt.date | None = None) -> bool:
+        return self.until is None or (today or dt.datetime.now(dt.UTC).date()) <= self.until
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The effective settings. ``root`` is the folder that relative paths start from."""
+
+    root: Path
+    file: Path | None = None
+    environments: Mapping[str, Source] = field(default_factory=dict)
+    migrations_path: str | None = None
+    tool: str | None = None
+    shadow_server: str | None = None
+    shadow_role: str | None = None
+    out_dir: Path = Path("reports")
+    fail_on: str = "medium"
+    ignore: tuple[IgnoreRule, ...] = ()
+    schemas: tuple[str, ...] = ()
+    owners: bool = True
+    grants: bool = True
+    comments: bool = True
+
+    def environment(self, name: str) -> Source:
+        """The environment called *name*.
+
+        Raises:
+            ConfigError: there is none; the message lists those that exist.
+        """
+        if name in self.environments:
+            return self.environments[name]
+        where = f"in {self.file}" if self.file else "because no auditkit.toml was found here or above"
+        if not self.environments:
+            raise ConfigError(
+                f"unknown environment '{name}': none is defined {where}; create auditkit.toml with "
+                f'[environments] {_word(name)} = "service=…" (or pass a connection string or a snapshot file)'
+            )
+        raise ConfigError(
+            f"unknown environment '{name}'{_suggest(name, self.environments)}; "
+            f"defined {where}: {', '.join(self.environments)}"
+        )
+
+    def source(self, text: str) -> Source:
+        """Understand *text* as an environment's name, a connection string, a snapshot file or migrations.
+
+        Raises:
+            ConfigError: it is none of these.
+        """
+        if text in self.environments:
+            return self.environments[text]
+        if text == "migrations":
+            return Source(text, "migrations", "")
+        if text.startswith("migrations@"):
+            if not text.removeprefix("migrations@"):
+                raise ConfigError(
+                    "migrations@ needs a git reference after it, for example migrations@main or migrations@HEAD~3"
+                )
+            return Source(text, "migrations", text.removeprefix("migrations@"))
+        if "://" in text or re.match(r"\s*\w+\s*=", text):
+            return Source(_database_name(text), "live", text)
+        if text.endswith(".snapshot") or "/" in text or Path(text).is_file():
+            if not Path(text).is_file():
+                raise ConfigError(
+                    f"no such snapshot file: {text}; make one with `auditkit snapshot ENV -o FILE.snapshot`"
+                )
+            return Source(Path(text).stem, "snapshot", text)
+        return self.environment(text)
+
+    def sources(self, names: str | Iterable[str]) -> list[Source]:
+        """Several environments: a list, a comma-separated text, or ``all`` of those defined."""
+        words = [w.strip() for w in names.split(",")] if isinstance(names, str) else list(names)
+        words = [w for w in words if w]
+        if words == ["all"]:
+            if not self.environments:
+                self.environment("all")
+            return list(self.environments.values())
+        if not words:
+            raise ConfigError("no environment was named; give one, several separated by commas, or all")
+        return [self.source(word) for word in words]
+
+
+def load(config: str | os.PathLike[str] | None = None, *, start: Path | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        config: path of ``auditkit.toml``; without it ``AUDITKIT_CONFIG``, then the nearest
+            ``auditkit.toml`` (or ``pyproject.toml`` with ``[tool.auditkit]``) here or above.
+        start: the folder to search from, by default the current one.
+
+    Raises:
+        ConfigError: the file is missing, malformed, holds an unknown key or a password.
+    """
+    named = config or os.environ.get("AUDITKIT_CONFIG")
+    if named:
+        file = Path(named)
+        if file.is_dir():
+            file = file / "auditkit.toml"
+        if not file.is_file():
+            raise ConfigError(f"no such settings file: {file}; check --config or AUDITKIT_CONFIG")
+        data = _read(file)
+        if file.name == "pyproject.toml":
+            data = data.get("tool", {}).get("auditkit", {})
+        return _settings(data, file)
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        file = folder / "auditkit.toml"
+        if file.is_file():
+            return _settings(_read(file), file)
+        project = folder / "pyproject.toml"
+        if project.is_file():
+            data = _read(project).get("tool", {}).get("auditkit")
+            if data is not None:
+                return _settings(data, project)
+    return _settings({}, None, root=here)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: not valid TOML: {error}; correct it and run again") from None
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None) -> Settings:
+    base = file.resolve().parent if file else (root or Path.cwd())
+    where = str(file) if file else "the settings"
+    _check_keys(data, "", where)
+    sections: dict[str, dict[str, Any]] = {}
+    for name in ("migrations", "shadow", "report", "compare"):
+        section = data.get(name, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"{where}: [{name}] must be a table, for example [{name}] on a line of its own")
+        _check_keys(section, name, where)
+        sections[name] = section
+    environments = _environments(data.get("environments", {}), base, where)
+    if "local" not in environments:
+        local = _supabase_local(base)
+        if local:
+            environments = {"local": local, **environments}
+    fail_on = os.environ.get("AUDITKIT_FAIL_ON") or str(sections["report"].get("fail_on", "medium"))
+    server = os.environ.get("AUDITKIT_SHADOW_SERVER") or sections["shadow"].get("server")
+    if server and server != "embedded" and not os.environ.get("AUDITKIT_SHADOW_SERVER"):
+        _refuse_password(str(server), f"{where}: [shadow] server")
+    out_dir = os.environ.get("AUDITKIT_OUT_DIR") or sections["report"].get("out_dir", "reports")
+    return Settings(
+        root=base,
+        file=file,
+        environments=environments,
+        migrations_path=os.environ.get("AUDITKIT_MIGRATIONS") or sections["migrations"].get("path"),
+        tool=sections["migrations"].get("tool"),
+        shadow_server=None if server == "embedded" else server,
+        shadow_role=sections["shadow"].get("role"),
+        out_dir=base / str(out_dir),
+        fail_on=check_severity(fail_on, where),
+        ignore=tuple(_ignore(data.get("ignore", []), where)),
+        schemas=tuple(sections["compare"].get("schemas", ())),
+        owners=bool(sections["compare"].get("owners", True)),
+        grants=bool(sections["compare"].get("grants", True)),
+        comments=bool(sections["compare"].get("comments", True)),
+    )
+
+
+def check_severity(value: str, where: str = "--fail-on") -> str:
+    """*value* if it is a severity; ConfigError otherwise."""
+    if value not in SEVERITIES:
+        raise ConfigError(f"{where}: fail_on is '{value}'; it must be one of {', '.join(SEVERITIES)}")
+    return value
+
+
+def _environments(section: Any, base: Path, where: str) -> dict[str, Source]:
+    if not isinstance(section, dict):
+        raise ConfigError(f'{where}: [environments] must be a table of NAME = "service=…"')
+    found: dict[str, Source] = {}
+    for name, entry in section.items():
+        label = f"{where}: environment {name}"
+        if isinstance(entry, str):
+            text = entry
+        elif isinstance(entry, dict):
+            _check_keys(entry, "environments", label)
+            if "url_env" in entry:
+                variable = str(entry["url_env"])
+                text = os.environ.get(variable, "")
+                # An unset variable must not stop audits of the other environments; connecting says so.
+                found[name] = Source(name, "live", text or f"service=unset-{_word(variable)}")
+                continue
+            text = str(entry.get("url") or entry.get("snapshot") or "")
+        else:
+            raise ConfigError(f"{label}: must be a connection string, not {type(entry).__name__}")
+        if not text:
+            raise ConfigError(f'{label}: is empty; write {_word(name)} = "service=…"')
+        if "://" not in text and "=" not in text:
+            path = Path(text) if Path(text).is_absolute() else base / text
+            found[name] = Source(name, "snapshot", str(path))
+            continue
+        _refuse_password(text, label)
+        found[name] = Source(name, "live", text)
+    return found
+
+
+def _refuse_password(conninfo: str, label: str) -> None:
+    try:
+        present = has_password(conninfo)
+    except ConfigError as error:
+        raise ConfigError(f"{label}: {error}") from None
+    if present:
+        raise ConfigError(
+            f"{label}: holds a password; settings files are shared, so put it in ~/.pgpass, a service file, or a "
+            'variable named by url_env = "…"'
+        )
+
+
+def _supabase_local(base: Path) -> Source | None:
+    """The database of ``supabase start``, whose address and credentials are public defaults."""
+    file = base / "supabase" / "config.toml"
+    if not file.is_file():
+        return None
+    try:
+        port = tomllib.loads(file.read_text("utf-8")).get("db", {}).get("port", 54322)
+    except (tomllib.TOMLDecodeError, OSError, UnicodeDecodeError):
+        port = 54322
+    return Source("local", "live", f"postgresql://postgres:postgres@127.0.0.1:{port}/postgres")
+
+
+def _ignore(entries: Any, where: str) -> Iterable[IgnoreRule]:
+    if not isinstance(entries, list):
+        raise ConfigError(f"{where}: write ignore rules as [[ignore]] tables")
+    for number, entry in enumerate(entries, 1):
+        label = f"{where}: ignore rule {number}"
+        _check_keys(entry, "ignore", label)
+        if not entry.get("reason"):
+            raise ConfigError(f'{label}: needs reason = "…", so that the next reader knows why')
+        until = entry.get("until")
+        if isinstance(until, str):
+            try:
+                until = dt.date.fromisoformat(until)
+            except ValueError:
+                raise ConfigError(f"{label}: until must be a date like 2027-01-31") from None
+        if isinstance(until, dt.datetime):
+            until = until.date()
+        if not any(entry.get(key) for key in ("kind", "schema", "name")):
+            raise ConfigError(f"{label}: names nothing; give kind, schema or name")
+        yield IgnoreRule(
+            reason=str(entry["reason"]),
+            kind=str(entry.get("kind", "")),
+            schema=str(entry.get("schema", "")),
+            name=str(entry.get("name", "")),
+            until=until,
+        )
+
+
+def _check_keys(section: Mapping[str, Any], name: str, where: str) -> None:
+    for key in section:
+        if key not in _KEYS[name]:
+            inside = f" in [{name}]" if name else ""
+            raise ConfigError(
+                f"{where}: unknown setting '{key}'{inside}{_suggest(key, _KEYS[name])}; "
+                f"known: {', '.join(sorted(_KEYS[name]))}"
+            )
+
+
+def _suggest(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _database_name(conninfo: str) -> str:
+    from auditkit.connect import parse
+
+    words = parse(conninfo)
+    return str(words.get("service") or words.get("dbname") or "database")
+
+
+def _word(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]+", "_", text) or "production"
