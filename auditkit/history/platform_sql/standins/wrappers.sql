@@ -1,0 +1,2 @@
+-- version: 0.5.0
+-- relocatable: false
