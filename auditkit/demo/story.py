@@ -196,11 +196,11 @@ alter table public.referral_codes enable row level security;
 create policy "referral codes: owner only" on public.referral_codes
   for select to authenticated using (profile_id = auth.uid());
 
-create function public.referral_bonus(code text) returns integer
+create function public.referral_bonus(invited integer) returns integer
 language sql
 immutable
 set search_path = ''
-as $$ select 250 $$;
+as $$ select 250 * invited $$;
 """
 
 _TOUCH = """create or replace function private.touch_updated_at() returns trigger
@@ -379,11 +379,11 @@ DRIFTS: tuple[Drift, ...] = (
         "staging",
         "unknown_migration",
         "Priya pushed her branch to staging to show it; the branch was never merged.",
-        (("table", "public.referral_codes"), ("function", "public.referral_bonus(text)")),
+        (("table", "public.referral_codes"), ("function", "public.referral_bonus(integer)")),
         how="from a branch",
         sql=(_REFERRALS,),
         undo=(
-            "drop function public.referral_bonus(text)",
+            "drop function public.referral_bonus(integer)",
             "drop table public.referral_codes",
             "delete from supabase_migrations.schema_migrations where version = '20261109120000'",
         ),
