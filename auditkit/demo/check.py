@@ -85,10 +85,12 @@ def _wrong_blame(
     if blamed["line"] not in _lines(drift):
         wrong.append(f"expected line {' or '.join(map(str, _lines(drift)))}, found {blamed['line']}")
     if known := commits.get(file):
-        if not any(_same_commit(blamed["commit"], commit) for commit, _ in known):
+        # Who added the file and who edited it later are both right, each with the commit of their own.
+        authors = [author for commit, author in known if _same_commit(blamed["commit"], commit)]
+        if not authors:
             wrong.append(f"expected commit {known[0][0][:10]}, found {blamed['commit']}")
-        if not any(author in str(blamed["author"]) for _, author in known):
-            wrong.append(f"expected author {known[0][1]}, found {blamed['author']}")
+        if not any(author in str(blamed["author"]) for author in authors or [known[0][1]]):
+            wrong.append(f"expected author {(authors or [known[0][1]])[0]}, found {blamed['author']}")
     return wrong
 
 
