@@ -120,7 +120,8 @@ class Repository:
 
     def read(self, blobs: Iterable[str]) -> dict[str, bytes]:
         """The contents of *blobs*, in one git call; those that are not there are left out."""
-        wanted = [blob for blob in dict.fromkeys(blobs) if blob not in self._cache]
+        blobs = list(dict.fromkeys(blobs))
+        wanted = [blob for blob in blobs if blob not in self._cache]
         if wanted:
             out = self._run("cat-file", "--batch", stdin="\n".join(wanted).encode() + b"\n")
             position = 0

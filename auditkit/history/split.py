@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Effect", "Statement", "fold", "same_effect", "split"]
+__all__ = ["Effect", "Statement", "fold", "same_effect", "signature", "split"]
 
 #: How two lists of statements relate: equal; equal but for comments, white space, line ends or the case
 #: of unquoted words; or neither.
@@ -95,7 +95,12 @@ def same_effect(left: Iterable[str], right: Iterable[str]) -> Effect:
     mine, theirs = _resplit(left), _resplit(right)
     if mine == theirs:
         return "identical"
-    return "cosmetic" if _folded(mine) == _folded(theirs) else "different"
+    return "cosmetic" if signature(mine) == signature(theirs) else "different"
+
+
+def signature(statements: Iterable[str]) -> tuple[str, ...]:
+    """What *statements* do, as a key: equal if ``same_effect`` would not call them different."""
+    return tuple(text for text in map(fold, _resplit(statements)) if text)
 
 
 def fold(sql: str) -> str:
@@ -130,10 +135,6 @@ def fold(sql: str) -> str:
 
 def _resplit(statements: Iterable[str]) -> list[str]:
     return [statement.text for stored in statements for statement in split(stored)]
-
-
-def _folded(statements: list[str]) -> list[str]:
-    return [text for text in map(fold, statements) if text]
 
 
 def _statement_end(sql: str, start: int) -> int:

@@ -1,0 +1,534 @@
+"""Which migration is in which state in which environment: the files held against the ledgers.
+
+A file and a ledger row belong together by version, name *and* content. The version alone is not enough:
+tools and people stamp the same SQL anew (``restamped``), reuse a version for something else, and edit files
+that were applied. What a ledger cannot show is said, not guessed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Literal
+
+from auditkit.history.files import LAYOUTS, Blob, Migration, Migrations, blobs
+from auditkit.history.ledgers import LEDGERS, History, Row, not_detectable
+from auditkit.history.split import Effect, same_effect, signature
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Cell", "EnvironmentHistory", "HistoryMatrix", "MatrixRow", "State", "states"]
+
+State = Literal["applied", "pending", "edited", "out_of_order", "failed", "unknown", "restamped"]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One migration in one environment.
+
+    Attributes:
+        state: applied; pending; edited (what was applied differs from the file, beyond comments and
+            layout); out_of_order (applied after a later one); failed; unknown (a ledger row without a
+            file); restamped (this content is recorded under another version).
+        row: the ledger's row, see ``ledgers.read_ledgers``; None if there is none (pending, or a ledger
+            that keeps one row for many migrations).
+        content: how the recorded content relates to the file; None where the ledger cannot show it.
+        blob: for an edited file, the commit whose content was applied, if git still has it.
+        out_of_order: also set when another state is shown.
+        notes: what a person should know about this cell.
+    """
+
+    state: State
+    row: Row | None = None
+    content: Effect | None = None
+    blob: Blob | None = None
+    out_of_order: bool = False
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One migration: a file, a ledger row that has no file, or both. ``cells`` lacks unreadable ledgers."""
+
+    version: str
+    name: str
+    file: str | None
+    migration: Migration | None
+    cells: Mapping[str, Cell]
+
+    @property
+    def states(self) -> dict[str, State]:
+        return {environment: cell.state for environment, cell in self.cells.items()}
+
+
+@dataclass(frozen=True)
+class EnvironmentHistory:
+    """The ledger of one environment in sum.
+
+    ``head``: the last applied version in the order of the files (all heads, for alembic). ``ordered_by``:
+    what tells the order of application: ``ledger``, ``row age`` or None. ``applied_rows`` are the rows of
+    what was applied, in that order (else in order of version). ``not_detectable``: what this ledger
+    cannot show. ``not_checked``: {what, why, fix}.
+    """
+
+    name: str
+    tool: str | None
+    table: str | None
+    head: str | None
+    applied: int
+    pending: int
+    ordered_by: str | None = None
+    applied_rows: tuple[Row, ...] = field(default=(), repr=False)
+    notes: tuple[str, ...] = ()
+    not_detectable: tuple[str, ...] = ()
+    not_checked: tuple[dict[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class HistoryMatrix:
+    """The result of ``states``: one row per migration, one cell per environment."""
+
+    rows: tuple[MatrixRow, ...]
+    environments: tuple[EnvironmentHistory, ...]
+    notes: tuple[str, ...] = ()
+
+    def environment(self, name: str) -> EnvironmentHistory:
+        return next(environment for environment in self.environments if environment.name == name)
+
+    def to_json(self) -> dict[str, Any]:
+        """The document ``auditkit.history/1``."""
+        shown = (
+            "name",
+            "tool",
+            "table",
+            "head",
+            "applied",
+            "pending",
+            "notes",
+            "not_detectable",
+            "not_checked",
+        )
+        return {
+            "format": "auditkit.history/1",
+            "environments": [
+                {
+                    key: list(value) if isinstance(value := getattr(environment, key), tuple) else value
+                    for key in shown
+                }
+                for environment in self.environments
+            ],
+            "migrations": [
+                {"version": row.version, "name": row.name, "file": row.file, "states": row.states}
+                for row in self.rows
+            ],
+            "notes": list(self.notes),
+        }
+
+    def frame(self) -> pd.DataFrame:
+        """Columns version, name, file, and one of states for each environment (None: not known)."""
+        import pandas as pd
+
+        names = [environment.name for environment in self.environments]
+        records = [
+            {"version": row.version, "name": row.name, "file": row.file}
+            | {name: row.states.get(name) for name in names}
+            for row in self.rows
+        ]
+        return pd.DataFrame(records, columns=["version", "name", "file", *names], dtype="object")
+
+
+BlobsOf = Callable[[Migration], Sequence[Blob]]
+
+
+def states(
+    migrations: Migrations | Sequence[Migration],
+    histories: Mapping[str, History],
+    earlier: BlobsOf | None = None,
+) -> HistoryMatrix:
+    """Hold the migration files against the ledgers of the environments.
+
+    Args:
+        migrations: the files, in the tool's order.
+        histories: per environment, what ``ledgers.read_history`` or ``ledgers.choose`` gave.
+        earlier: gives what a file said in earlier commits; by default git is asked.
+    """
+    if earlier is None:
+        earlier = _from_git(migrations)
+    sides = {name: _Side(name, list(migrations), history, earlier) for name, history in histories.items()}
+    for side in sides.values():
+        side.match()
+    rows = [
+        MatrixRow(
+            migration.version,
+            migration.name,
+            migration.path,
+            migration,
+            {name: side.cells[index] for name, side in sides.items() if index in side.cells},
+        )
+        for index, migration in enumerate(migrations)
+    ]
+    notes = migrations.notes if isinstance(migrations, Migrations) else ()
+    return HistoryMatrix(
+        tuple(_merge(rows, _strangers(sides.values()), _order_of(migrations))),
+        tuple(side.summary() for side in sides.values()),
+        notes,
+    )
+
+
+def _from_git(migrations: Migrations | Sequence[Migration]) -> BlobsOf:
+    if isinstance(migrations, Migrations):
+        return lambda migration: blobs(migrations, migration)
+    return lambda _: ()
+
+
+def _order_of(migrations: Migrations | Sequence[Migration]) -> Callable[[str], Any]:
+    tool = migrations.tool if isinstance(migrations, Migrations) else "plain"
+    return LAYOUTS[tool].order
+
+
+def _strangers(sides: Iterable[_Side]) -> list[MatrixRow]:
+    """Ledger rows without a file, one for each version and name over all environments."""
+    found: dict[tuple[str, str], dict[str, Cell]] = {}
+    for side in sides:
+        for row, cell in side.strangers:
+            found.setdefault((row["version"], row["name"]), {})[side.name] = cell
+    return [MatrixRow(version, name, None, None, cells) for (version, name), cells in found.items()]
+
+
+def _merge(
+    rows: list[MatrixRow], strangers: list[MatrixRow], order: Callable[[str], Any]
+) -> Iterable[MatrixRow]:
+    """Put each stranger before the first file with a later version."""
+    strangers = sorted(strangers, key=lambda row: (order(row.version), row.version, row.name))
+    for row in rows:
+        while strangers and order(strangers[0].version) < order(row.version):
+            yield strangers.pop(0)
+        yield row
+    yield from strangers
+
+
+class _Side:
+    """The files against one ledger."""
+
+    def __init__(self, name: str, migrations: list[Migration], history: History, earlier: BlobsOf) -> None:
+        self.name, self.migrations, self.history, self.earlier = name, migrations, history, earlier
+        self.ledger = LEDGERS.get(history.tool or "")
+        self.order = LAYOUTS[history.tool].order if history.tool in LAYOUTS else str
+        self.cells: dict[int, Cell] = {}  # by index into migrations
+        self.strangers: list[tuple[Row, Cell]] = []
+        self.notes = list(history.notes)
+        self.not_checked = list(history.not_checked)
+        self.ordered_by: str | None = None
+
+    # -- matching ----------------------------------------------------------------------------------------
+
+    def match(self) -> None:
+        if not self.history.readable:
+            return
+        rows = _latest(self.history.rows)
+        whole = self.ledger.whole if self.ledger else ""
+        if whole == "heads":
+            self._heads(rows)
+        elif whole == "upto":
+            self._up_to(rows)
+        else:
+            self._one_by_one(rows)
+            self._find_order()
+        self._note_skipped()
+
+    def _one_by_one(self, rows: list[Row]) -> None:
+        files = dict(enumerate(self.migrations))
+        open_rows = list(rows)
+
+        def take(index: int, row: Row, cell: Cell) -> None:
+            self.cells[index] = cell
+            del files[index]
+            open_rows.remove(row)
+
+        by_version: dict[Any, list[int]] = {}
+        for index, migration in files.items():
+            by_version.setdefault(self._key(migration.version, migration.name), []).append(index)
+        # The same version, and nothing speaks against it.
+        for row in rows:
+            for index in by_version.get(self._key(row["version"], row["name"]), ()):
+                if index not in files:
+                    continue
+                migration = files[index]
+                content = self._content(migration, row)
+                same_name = row["name"] in ("", migration.name) or not migration.name
+                if (
+                    same_name
+                    or content in ("identical", "cosmetic")
+                    or (content is None and self._alone(row))
+                ):
+                    take(index, row, self._cell(migration, row, content))
+                    break
+        # The same content under another version.
+        recorded = {signature(row["statements"]): row for row in open_rows if row["statements"]}
+        for index, migration in list(files.items()):
+            same = (
+                recorded.get(signature(s.text for s in migration.statements))
+                if migration.statements
+                else None
+            )
+            for row in [same] if same else open_rows:
+                if row in open_rows and (row is same or self._has_checksum(row, migration)):
+                    take(index, row, self._restamped(migration, row, "the same content"))
+                    break
+        # The same version with another name and another content: still that version's file, much edited.
+        for row in list(open_rows):
+            for index in by_version.get(self._key(row["version"], row["name"]), ()):
+                if index in files:
+                    migration = files[index]
+                    note = f"recorded as {row['name']!r}"
+                    cell = self._cell(migration, row, self._content(migration, row))
+                    take(index, row, replace(cell, notes=(note, *cell.notes)))
+                    break
+        self._same_name(files, open_rows, take)
+        for index in files:
+            self.cells[index] = Cell("pending")
+        for row in open_rows:
+            if row["state"] != "rolled_back":
+                self.strangers.append((row, Cell("unknown", row, notes=_row_notes(row))))
+
+    def _same_name(
+        self, files: dict[int, Migration], open_rows: list[Row], take: Callable[[int, Row, Cell], None]
+    ) -> None:
+        """A name that is unique on both sides, where the content is not known to differ."""
+        for index, migration in list(files.items()):
+            named = [row for row in open_rows if migration.name and row["name"] == migration.name]
+            alike = [other for other in files.values() if other.name == migration.name]
+            if len(named) == len(alike) == 1:
+                if self._content(migration, named[0]) is None:
+                    take(index, named[0], self._restamped(migration, named[0], "the same name"))
+                else:
+                    self.notes.append(
+                        f"{migration.path} is pending, and version {named[0]['version']} with the same name "
+                        "but other content is recorded: they are taken for two migrations"
+                    )
+
+    def _alone(self, row: Row) -> bool:
+        """Whether one file only has this row's version."""
+        key = self._key(row["version"], row["name"])
+        return sum(self._key(m.version, m.name) == key for m in self.migrations) == 1
+
+    def _key(self, version: str, name: str) -> object:
+        """What versions are compared by: 007 and 7 are one version to a tool that counts."""
+        if self.history.tool == "flyway" and not version:
+            return ("repeatable", name)
+        return self.order(version)
+
+    def _content(self, migration: Migration, row: Row) -> Effect | None:
+        """How the recorded content relates to the file; None if the ledger cannot show it."""
+        if row["statements"] is not None and migration.sql is not None:
+            # An empty list is what a hand-made row looks like, unless the file is empty too.
+            if not row["statements"] and migration.statements:
+                return None
+            return same_effect((s.text for s in migration.statements), row["statements"])
+        if row["checksum"] and self.ledger and self.ledger.checksums and migration.raw:
+            if self._has_checksum(row, migration):
+                return "identical"
+            applied = self._blob(migration, row)
+            if applied and applied.migration.sql is not None and migration.sql is not None:
+                return same_effect([applied.migration.sql], [migration.sql])
+            return "different"
+        return None
+
+    def _has_checksum(self, row: Row, migration: Migration) -> bool:
+        if not row["checksum"] or not self.ledger or not self.ledger.checksums:
+            return False
+        return row["checksum"].lower() in self.ledger.checksums(migration.raw)
+
+    def _blob(self, migration: Migration, row: Row) -> Blob | None:
+        """The earlier version of the file that was applied, as far as the ledger identifies it."""
+        same = None
+        for blob in self.earlier(migration):
+            if row["statements"] is not None:
+                effect = same_effect((s.text for s in blob.migration.statements), row["statements"])
+                if effect == "identical":
+                    return blob
+                if effect == "cosmetic":
+                    same = same or blob
+            elif self._has_checksum(row, blob.migration):
+                return blob
+        return same
+
+    def _cell(self, migration: Migration, row: Row, content: Effect | None) -> Cell:
+        notes = list(_row_notes(row))
+        if row["name"] and migration.name and row["name"] != migration.name:
+            notes.append(f"recorded as {row['name']!r}")
+        if row["state"] == "failed":
+            return Cell("failed", row, content, notes=tuple(notes))
+        if row["state"] == "rolled_back":
+            return Cell("pending", row, notes=("it was rolled back", *notes))
+        if content == "cosmetic":
+            notes.append("edited after it was applied, in comments or layout only")
+        elif content is None and self.ledger and "statements" in self.ledger.columns:
+            notes.append("its statements are not recorded, so an edit cannot be seen")
+        if content != "different":
+            return Cell("applied", row, content, notes=tuple(notes))
+        blob = self._blob(migration, row)
+        if blob:
+            notes.append(f"what was applied is the file as of {blob.commit.id[:12]} ({blob.commit.author})")
+        return Cell("edited", row, content, blob, notes=tuple(notes))
+
+    def _restamped(self, migration: Migration, row: Row, why: str) -> Cell:
+        content = self._content(migration, row)
+        if row["state"] == "rolled_back":
+            return Cell("pending", row, notes=(f"{why} was rolled back as version {row['version']}",))
+        if row["state"] == "failed":
+            return Cell(
+                "failed", row, content, notes=(f"recorded as version {row['version']}", *_row_notes(row))
+            )
+        return Cell(
+            "restamped",
+            row,
+            content,
+            notes=(f"{why} is recorded as version {row['version']}", *_row_notes(row)),
+        )
+
+    # -- ledgers whose rows stand for more than one migration ---------------------------------------------
+
+    def _heads(self, rows: list[Row]) -> None:
+        by_version = {migration.version: index for index, migration in enumerate(self.migrations)}
+        lost = [row for row in rows if row["version"] not in by_version]
+        self.strangers = [(row, Cell("unknown", row)) for row in lost]
+        if lost:
+            heads = ", ".join(row["version"] for row in lost)
+            self.not_checked.append(
+                {
+                    "what": f"which migrations are applied to {self.name}",
+                    "why": f"its revision {heads} is in no file, and the ledger stores nothing else",
+                    "fix": "bring the branch that has it, or look for it with `git log --all`",
+                }
+            )
+        known = {row["version"]: row for row in rows}
+        reached: set[str] = set()
+        queue = [row["version"] for row in rows]
+        while queue:
+            version = queue.pop()
+            if version in by_version and version not in reached:
+                reached.add(version)
+                queue.extend(self.migrations[by_version[version]].depends)
+        for version, index in by_version.items():
+            if version in reached:
+                self.cells[index] = Cell("applied", known.get(version))
+            elif not lost:
+                self.cells[index] = Cell("pending")
+
+    def _up_to(self, rows: list[Row]) -> None:
+        row = rows[-1] if rows else None
+        head = self.order(row["version"]) if row else None
+        for index, migration in enumerate(self.migrations):
+            key = self.order(migration.version)
+            if head is None or key > head:
+                self.cells[index] = Cell("pending")
+            elif key == head and row:
+                self.cells[index] = Cell("failed" if row["state"] == "failed" else "applied", row)
+            else:
+                self.cells[index] = Cell("applied")
+        if row and not any(cell.row is row for cell in self.cells.values()):
+            self.strangers.append((row, Cell("unknown", row, notes=_row_notes(row))))
+
+    # -- order -------------------------------------------------------------------------------------------
+
+    def _find_order(self) -> None:
+        """Mark what was applied after a later migration, where rows tell their order."""
+        rows = [cell.row for cell in self.cells.values() if cell.row] + [row for row, _ in self.strangers]
+        if self.history.tool in ("django", "alembic") or len(rows) < 2:
+            return  # a graph allows many orders, and the tool keeps to it
+        when = _order_evidence(rows)
+        if when is None:
+            return
+        self.ordered_by, key = when
+        earliest: Any = None
+        for index in sorted(self.cells, reverse=True):
+            cell = self.cells[index]
+            if cell.row is None or cell.row["state"] == "rolled_back" or not self.migrations[index].version:
+                continue
+            moment = key(cell.row)
+            if earliest is not None and moment > earliest:
+                late = "applied after a later version"
+                state: State = "out_of_order" if cell.state == "applied" else cell.state
+                self.cells[index] = replace(cell, state=state, out_of_order=True, notes=(*cell.notes, late))
+            if earliest is None or moment < earliest:
+                earliest = moment
+
+    def _note_skipped(self) -> None:
+        """Pending migrations that are older than the last applied one: some tools never run them."""
+        done = [index for index, cell in self.cells.items() if cell.state != "pending"]
+        last = max(done, default=-1)
+        note = {
+            "drizzle": "older than the last applied migration: drizzle will skip it silently",
+            "supabase": "older than the last applied migration: `db push` refuses it without --include-all",
+            "flyway": "older than the last applied migration: flyway ignores it without outOfOrder",
+        }.get(self.history.tool or "", "older than the last applied migration")
+        graph = self.history.tool in ("django", "alembic")
+        for index, cell in self.cells.items():
+            if cell.state == "pending" and index < last and not graph:
+                self.cells[index] = replace(cell, notes=(*cell.notes, note))
+
+    # -- summary -----------------------------------------------------------------------------------------
+
+    def summary(self) -> EnvironmentHistory:
+        applied = [
+            index for index, cell in sorted(self.cells.items()) if cell.state not in ("pending", "failed")
+        ]
+        if self.ledger and self.ledger.whole == "heads":
+            head = ", ".join(sorted(row["version"] for row in self.history.rows)) or None
+        elif self.history.tool == "django":
+            head = self.migrations[applied[-1]].version if applied else None
+        else:
+            versions = [self.migrations[index].version for index in applied]
+            versions += [row["version"] for row, _ in self.strangers]
+            head = max(versions, key=self.order, default=None)
+        rows = [
+            cell.row for cell in chain(self.cells.values(), (cell for _, cell in self.strangers)) if cell.row
+        ]
+        ran = [row for row in rows if row["state"] == "applied"]
+        ran.sort(key=lambda row: self.order(row["version"]))
+        if when := _order_evidence(ran) if self.ordered_by else None:
+            ran.sort(key=when[1])
+        return EnvironmentHistory(
+            name=self.name,
+            tool=self.history.tool,
+            table=self.history.table,
+            head=head,
+            applied=len(applied) + sum(row["state"] == "applied" for row, _ in self.strangers),
+            pending=sum(cell.state == "pending" for cell in self.cells.values()),
+            ordered_by=self.ordered_by,
+            applied_rows=tuple(ran),
+            notes=tuple(self.notes),
+            not_detectable=tuple(
+                item
+                for item in not_detectable(self.history.tool)
+                if not (self.ordered_by and item.startswith("the order in which"))
+            ),
+            not_checked=tuple(self.not_checked),
+        )
+
+
+def _latest(rows: Iterable[Row]) -> list[Row]:
+    """The last row of each migration: tools add a row when one is retried, rolled back or rerun."""
+    latest: dict[tuple[str, str], Row] = {}
+    for row in sorted(rows, key=lambda row: row["position"] or 0):
+        latest[row["version"], row["name"] if not row["version"] else ""] = row
+    return list(latest.values())
+
+
+def _row_notes(row: Row) -> tuple[str, ...]:
+    return (row["note"],) if row["note"] else ()
+
+
+def _order_evidence(rows: Sequence[Row]) -> tuple[str, Callable[[Row], Any]] | None:
+    """What tells the order in which rows were written, and the sort key for it; None if nothing does."""
+    if all(row["position"] is not None for row in rows):
+        return "ledger", lambda row: row["position"]
+    ages = {row["age"] for row in rows}
+    # One transaction for all rows is a restore or a bulk repair. The age is kept through a freeze, and turns
+    # negative beyond 2^31 transactions, where it orders nothing any more.
+    if None not in ages and len(ages) > 1 and min(ages) >= 0:
+        return "row age", lambda row: -row["age"]
+    return None
