@@ -17,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-__all__ = ["Effect", "Statement", "fold", "same_effect", "signature", "split"]
+__all__ = ["Effect", "Statement", "first_word", "fold", "same_effect", "signature", "split"]
 
 #: How two lists of statements relate: equal; equal but for comments, white space, line ends or the case
 #: of unquoted words; or neither.
@@ -78,7 +78,7 @@ def split(sql: str) -> list[Statement]:
         text = body.strip(_TRIM)
         if text:
             begin = start + len(body) - len(body.lstrip(_TRIM))
-            first = _first_word(sql, begin, begin + len(text))
+            first = first_word(sql, begin, begin + len(text))
             line += sql.count("\n", counted, first)
             counted = first
             statements.append(Statement(text, line, begin, begin + len(text)))
@@ -221,11 +221,12 @@ def _ends_atomic(sql: str, start: int, inner: int, end: int) -> bool:
     """Whether END before *end* closes BEGIN ATOMIC: it must be the first word of an inner statement."""
     if not _word_before(sql, start, end, "end") or _IS_WORD.match(sql, end):
         return False
-    return end - len("end") >= inner and _first_word(sql, inner, end, _SPACE) == end - len("end")
+    return end - len("end") >= inner and first_word(sql, inner, end, _SPACE) == end - len("end")
 
 
-def _first_word(sql: str, begin: int, end: int, space: str = _TRIM) -> int:
+def first_word(sql: str, begin: int = 0, end: int | None = None, space: str = _TRIM) -> int:
     """Offset of the first character in ``sql[begin:end]`` outside white space and comments, else *begin*."""
+    end = len(sql) if end is None else end
     position = begin
     while position < end:
         if sql[position] in space:

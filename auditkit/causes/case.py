@@ -1,0 +1,130 @@
+"""What is known about one environment, in the form that the search for causes works on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditkit.catalog.compare import Delta
+    from auditkit.catalog.snapshot import Fact, Snapshot
+    from auditkit.history.shadow import Replay
+
+Key = tuple[str, str]  # kind, identity
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One migration as this environment sees it: its file, its ledger row, and where each is replayed.
+
+    ``intended`` is its step in the replay of the files, ``applied`` its step in the replay of what the
+    ledger says was run; either is None when there is no file, or no row. ``content`` tells how the two
+    texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
+    """
+
+    version: str
+    name: str
+    file: str | None
+    state: str
+    intended: int | None
+    applied: int | None
+    content: str | None = None
+    xmin: int | None = None
+    age: int | None = None
+    commit: str | None = None
+    author: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.version}_{self.name}" if self.name else self.version
+
+
+@dataclass
+class Case:
+    """One environment, what it was meant to be, and what its ledger says was done.
+
+    ``intended`` replays the migration files; ``applied`` replays the ledger: the statements it stores, in
+    the order they were run. Either is None when it could not be replayed. ``ignored`` are attribute names
+    that the settings exclude from comparison.
+    """
+
+    environment: str
+    actual: Snapshot
+    deltas: list[Delta]
+    entries: list[Entry]
+    intended: Replay | None = None
+    applied: Replay | None = None
+    ignored: Collection[str] = frozenset()
+    ledger_readable: bool = True
+    ledger_tool: str | None = None
+    later_applied: Mapping[str, bool] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One observation: which signal, and what it says in a sentence."""
+
+    signal: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Culprit:
+    """The migration behind a finding: at least its version; file, line, commit and author where known."""
+
+    version: str
+    name: str
+    file: str | None = None
+    line: int | None = None
+    commit: str | None = None
+    author: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "version": self.version,
+            "name": self.name,
+            "file": self.file,
+            "line": self.line,
+            "commit": self.commit,
+            "author": self.author,
+        }
+
+
+@dataclass
+class Finding:
+    """Deltas with one cause: what, why, how sure, how bad.
+
+    ``objects`` are the roots; deltas of what hangs on them (the policies of a dropped table) are included
+    in ``deltas`` but not listed. ``id`` is stable from run to run.
+    """
+
+    cause: str
+    confidence: str
+    environment: str
+    title: str
+    objects: list[Key]
+    severity: str = "medium"
+    culprit: Culprit | None = None
+    evidence: list[Evidence] = field(default_factory=list)
+    alternatives: list[tuple[str, str]] = field(default_factory=list)
+    deltas: list[Delta] = field(default_factory=list)
+    entry: Entry | None = None
+
+    @property
+    def id(self) -> str:
+        by_migration = self.culprit and self.cause not in ("manual_change", "unknown", "environment_difference")
+        subject = self.culprit.version if by_migration and self.culprit else "|".join(self.objects[0]) if self.objects else ""
+        text = "\x1f".join((self.environment, self.cause, subject))
+        return "f-" + hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def attributes_equal(left: Fact | None, right: Fact | None, ignored: Collection[str]) -> bool:
+    """Whether two facts (either may be absent) agree in everything that is compared."""
+    if left is None or right is None:
+        return left is right
+    if left.attributes == right.attributes:
+        return True
+    names = left.attributes.keys() | right.attributes.keys()
+    return all(left.attributes.get(n) == right.attributes.get(n) for n in names if n not in ignored)

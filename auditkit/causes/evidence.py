@@ -1,0 +1,160 @@
+"""Which physical signals can be trusted in an environment, and what they then say.
+
+``xmin`` of a catalog row is the transaction that last wrote it; where the migration tool inserts its
+ledger row in the same transaction, equality of the two names the migration. A restore, an upgrade or a
+tool that records in a second transaction breaks the link, so it is calibrated against the replay first.
+Transaction ids wrap around after 2^32: only equality is used here, and ``age()`` where order matters.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from auditkit.causes.case import Case, Entry, Key, attributes_equal
+
+#: Below this share of agreement the link between catalog and ledger is not used.
+TRUSTED = 0.9
+#: Fewer agreeing objects than this prove nothing either way.
+ENOUGH = 3
+
+
+@dataclass
+class Calibration:
+    """How far transaction ids can be trusted here.
+
+    ``link`` is ``exact`` (object and ledger row share their transaction id) or ``none``; ``hit_rate`` is the
+    share of objects, of those whose last writer the replay knows, for which that holds.
+    """
+
+    link: str = "none"
+    hit_rate: float | None = None
+    says: str = "No migration is recorded, so transaction ids tell nothing."
+    by_xid: dict[int, list[Entry]] = field(default_factory=dict)
+
+    @property
+    def exact(self) -> bool:
+        return self.link == "exact"
+
+    def as_dict(self) -> dict[str, object]:
+        return {"link": self.link, "hit_rate": self.hit_rate, "says": self.says}
+
+
+def calibrate(case: Case) -> Calibration:
+    """Compare the last writer of every undisturbed object in the replay with its transaction id."""
+    recorded = [entry for entry in case.entries if entry.xmin is not None]
+    if not recorded:
+        return Calibration(says="The ledger gives no transaction ids here; only content is used.")
+    by_xid: dict[int, list[Entry]] = {}
+    for entry in recorded:
+        assert entry.xmin is not None
+        by_xid.setdefault(entry.xmin, []).append(entry)
+    if len(recorded) > 1 and len(by_xid) == 1:
+        return Calibration(
+            says="All ledger rows were written by one transaction, as a restore or a bulk repair does; "
+            "transaction ids are not used."
+        )
+    replay = case.applied or case.intended
+    if replay is None:
+        return Calibration(says="Nothing was replayed, so transaction ids could not be checked; they are not used.")
+    step_of = {e.applied if replay is case.applied else e.intended: e for e in recorded}
+    hits = total = 0
+    for key, changes in replay.timeline.items():
+        entry = step_of.get(changes[-1].step)
+        actual = case.actual.get(*key)
+        if entry is None or actual is None or changes[-1].fact is None or not actual.xmins:
+            continue
+        if not attributes_equal(changes[-1].fact, actual, case.ignored):
+            continue
+        total += 1
+        hits += entry.xmin in actual.xmins
+    if total < ENOUGH:
+        return Calibration(by_xid=by_xid, says="Too few objects to check transaction ids against; they are not used.")
+    rate = hits / total
+    share = f"{hits} of {total} objects carry the transaction id of the migration that the replay names"
+    if rate >= TRUSTED:
+        return Calibration("exact", rate, f"{share}; transaction ids are trusted here.", by_xid)
+    return Calibration(
+        "none",
+        rate,
+        f"Only {share}; after a restore, an upgrade or with this tool they say nothing and are not used.",
+        by_xid,
+    )
+
+
+def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | None:
+    """Whether a recorded migration left its mark in the counter of object ids.
+
+    PostgreSQL numbers new objects with one counter for the whole cluster, upwards. Between the last object of
+    the migration before and the first of the migration after, the shadow needed a certain gap; other work
+    in the cluster can only widen it. A narrower gap here means that something the shadow created was not
+    created here. Returns None when that cannot be told (no ids of neighbours, nothing created, ids not
+    comparable after a restore).
+    """
+    replay = case.applied
+    if replay is None or entry.applied is None or not calibration.exact:
+        return None
+    created = _created_by_step(case)
+    mine = entry.applied
+    before = max((s for s in created if s < mine), default=None)
+    after = min((s for s in created if s > mine), default=None)
+    if before is None or after is None:
+        return None
+    # Only neighbours whose own ids rise in the order of replay tell anything.
+    low = max(created[before], key=lambda pair: pair[0])
+    high = min(created[after], key=lambda pair: pair[0])
+    needed, here = high[0] - low[0], high[1] - low[1]
+    own = _oids_taken(case, mine)
+    if own == 0 or needed <= 0 or here <= 0:
+        return None
+    if here <= needed - own:
+        return False
+    return True if here >= needed else None
+
+
+def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:
+    """Per step: (object id in the shadow, object id here) of what it created and both still have."""
+    assert case.applied is not None
+    created: dict[int, list[tuple[int, int]]] = {}
+    for key, changes in case.applied.timeline.items():
+        first = next((c for c in changes if c.fact is not None), None)
+        last = changes[-1].fact
+        actual = case.actual.get(*key)
+        if first is None or first.step < 0 or last is None or actual is None or first.fact is None:
+            continue
+        if first.fact.address != last.address or last.address[2] or not last.address[1]:
+            continue  # dropped and made again, or a part of something that has no id of its own
+        created.setdefault(first.step, []).append((last.address[1], actual.address[1]))
+    return created
+
+
+def _oids_taken(case: Case, step: int) -> int:
+    assert case.applied is not None
+    oids = set()
+    for key in case.applied.footprint(step):
+        changes = case.applied.timeline[key]
+        first = next((c for c in changes if c.fact is not None), None)
+        if first is not None and first.step == step and first.fact is not None and not first.fact.address[2]:
+            oids.add(first.fact.address[:2])
+    return len(oids)
+
+
+def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:
+    """One owner standing consistently for another: (meant, actual, objects), or None.
+
+    Consistent means at least three objects, and at least four of five that the meant owner has there.
+    """
+    shifts: Counter[tuple[str, str]] = Counter()
+    keys: dict[tuple[str, str], list[Key]] = {}
+    for delta in case.deltas:
+        if delta.change == "changed" and delta.attribute == "owner":
+            pair = (str(delta.left), str(delta.right))
+            shifts[pair] += 1
+            keys.setdefault(pair, []).append((delta.kind, delta.identity))
+    if not shifts:
+        return None
+    (meant, actual), count = shifts.most_common(1)[0]
+    same = sum(1 for fact in case.actual.iter() if fact.attributes.get("owner") == meant and not fact.extension)
+    if count >= 3 and count >= 4 * same:
+        return meant, actual, keys[meant, actual]
+    return None

@@ -1,0 +1,116 @@
+"""The causes of drift, each declared once.
+
+A cause that is ``planned`` has its place and its words here; the search for it comes later.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+CONFIDENCES = ("proven", "consistent", "conjecture")
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A reason why an environment is not what its migrations say.
+
+    ``meaning`` is one sentence for people; ``shown_by`` names what distinguishes it from its neighbours.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    shown_by: str
+    planned: bool = False
+
+
+CAUSES: dict[str, Cause] = {
+    cause.name: cause
+    for cause in (
+        Cause(
+            "manual_change",
+            "Changed by hand",
+            "Somebody changed the database directly, not through a migration.",
+            "No replay of the migrations produces this state; where transaction ids can be trusted, the catalog row "
+            "was last written in a transaction that recorded no migration.",
+        ),
+        Cause(
+            "missing_migration",
+            "Migration not applied",
+            "A migration in the repository was not applied to this environment.",
+            "The ledger has no row for it, and replaying without it gives exactly what the environment has.",
+        ),
+        Cause(
+            "unknown_migration",
+            "Migration not in the repository",
+            "The ledger records a migration whose file is not in the repository.",
+            "The ledger row matches no file by version, name or statements.",
+        ),
+        Cause(
+            "out_of_order",
+            "Applied out of order",
+            "Migrations that do not commute were applied in another order than the files have.",
+            "The ledger's order differs, and replaying in that order gives exactly what the environment has.",
+        ),
+        Cause(
+            "edited_after_apply",
+            "Edited after it was applied",
+            "A migration file was changed after this environment had run it.",
+            "The statements or checksum in the ledger differ from the file, and replaying what was really run gives "
+            "exactly what the environment has.",
+        ),
+        Cause(
+            "applied_not_recorded",
+            "Applied but not recorded",
+            "A migration's whole effect is present, but the ledger does not know it.",
+            "Everything the migration makes is there as it makes it, and its ledger row is missing.",
+        ),
+        Cause(
+            "recorded_not_applied",
+            "Recorded but never run",
+            "The ledger says a migration was applied, but none of its effect is there.",
+            "Everything the migration makes is as if it had never run, although it is recorded.",
+        ),
+        Cause(
+            "environment_difference",
+            "The environments themselves differ",
+            "Server, extension, collation or owner differ between environments; no migration is to blame.",
+            "The difference is a property of the installation, or one owner stands consistently for another.",
+        ),
+        Cause(
+            "unknown",
+            "Not explained",
+            "The difference is real, but what is known does not tell why.",
+            "A ledger could not be read, a migration could not be replayed, or the signals contradict each other.",
+        ),
+        Cause("partial_apply", "Half applied", "A migration stopped half-way.", "A prefix of it is present.", True),
+        Cause(
+            "captured_hotfix",
+            "Hotfix captured later",
+            "A manual change that a later migration wrote down.",
+            "Same content, but the last writer is no migration.",
+            True,
+        ),
+        Cause(
+            "reverted_hotfix",
+            "Hotfix taken back",
+            "A manual change that was undone.",
+            "Same content, foreign transaction id.",
+            True,
+        ),
+        Cause(
+            "restamped",
+            "Recorded under another version",
+            "The same migration under another version number.",
+            "Same statements, other version.",
+            True,
+        ),
+        Cause(
+            "rebaselined",
+            "History squashed",
+            "Old rows, one new file with the same end state.",
+            "Same end state, other rows.",
+            True,
+        ),
+    )
+}

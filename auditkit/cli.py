@@ -1,0 +1,459 @@
+"""The command line: data on standard output, progress and messages on standard error.
+
+Exit codes: 0 nothing at or above ``--fail-on``; 1 findings; 2 usage or configuration; 3 incomplete (could
+not connect, read, replay or run). Imports are made inside the commands, so that each pays only for
+what it uses.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from auditkit import __version__, config
+from auditkit.errors import AuditError, ConfigError
+
+if TYPE_CHECKING:
+    from auditkit.config import Settings
+    from auditkit.report.document import Audit
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_GLYPHS = {"PASS": "✓", "WARN": "!", "FAIL": "✗", "INCOMPLETE": "?"}
+_COLOURS = {"PASS": "green", "WARN": "yellow", "FAIL": "red", "INCOMPLETE": "magenta"}
+_STATES = {
+    "applied": "✓",
+    "pending": "○",
+    "edited": "≠",
+    "failed": "!",
+    "out_of_order": "↕",
+    "unknown": "?",
+    "restamped": "⟲",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Run the command line and exit; every error is one line."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+    try:
+        code = cli.main(args=list(argv) if argv is not None else None, prog_name="auditkit", standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        code = stop.exit_code
+    except click.Abort:
+        code = _complain("stopped; nothing was changed", 130)
+    except KeyboardInterrupt:
+        code = _complain("stopped; nothing was changed", 130)
+    except click.ClickException as error:
+        usage = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
+        code = _complain(error.format_message().rstrip(".") + usage, 2)
+    except AuditError as error:
+        code = _complain(str(error), error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 0
+    except Exception as error:
+        if os.environ.get("AUDITKIT_DEBUG"):
+            raise
+        from auditkit.connect import redact
+
+        first = (str(error).strip().splitlines() or [""])[0]
+        code = _complain(
+            f"internal error: {type(error).__name__}: {redact(first)}; this is a defect, please report it "
+            "with the output of AUDITKIT_DEBUG=1",
+            3,
+        )
+    sys.exit(code or 0)
+
+
+def _complain(message: str, code: int) -> int:
+    click.echo(click.style("auditkit: ", bold=True) + " ".join(message.split()), err=True, color=_colour())
+    return code
+
+
+def _colour() -> bool | None:
+    return False if os.environ.get("NO_COLOR") else None
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="auditkit")
+@click.option("--config", "config_file", metavar="FILE", help="Settings file (default: auditkit.toml here or above).")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
+@click.pass_context
+def cli(ctx: click.Context, config_file: str | None, quiet: bool) -> None:
+    """Why do these PostgreSQL databases differ, and what should be done about it?
+
+    SOURCES are environments of auditkit.toml, connection strings, snapshot files, `migrations`
+    (the files, replayed) and `migrations@GITREF`.
+    """
+    ctx.obj = {"config": config_file, "quiet": quiet}
+
+
+def _settings(ctx: click.Context) -> Settings:
+    return config.load(ctx.obj["config"])
+
+
+def _progress(ctx: click.Context) -> Any:
+    from auditkit.progress import Progress
+
+    return Progress(quiet=ctx.obj["quiet"])
+
+
+def _json_option(function: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(function)
+
+
+def _gate_options(function: F) -> F:
+    function = click.option(
+        "--fail-on", type=click.Choice(config.SEVERITIES), help="Least severity that fails (default: medium)."
+    )(function)
+    return click.option("--warn-only", is_flag=True, help="Exit 0 where findings would exit 1.")(function)
+
+
+def _print_json(document: Any) -> None:
+    click.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+
+
+def _exit_code(verdict: str, warn_only: bool) -> int:
+    return {"FAIL": 0 if warn_only else 1, "INCOMPLETE": 3}.get(verdict, 0)
+
+
+@cli.command()
+@click.option("--dir", "directory", default="reports/demo", show_default=True, help="Where the demo project goes.")
+@click.option("--no-reports", is_flag=True, help="Check the causes only; render no HTML.")
+@click.pass_context
+def demo(ctx: click.Context, directory: str, no_reports: bool) -> None:
+    """Build three drifted databases, explain them, write the HTML reports.
+
+    Everything runs on an embedded PostgreSQL that is gone afterwards. What stays is the project
+    (migrations, auditkit.toml, snapshots) and the reports, so that every command can be tried on it.
+    """
+    from auditkit.demo.run import run
+
+    problems = run(Path(directory), progress=_progress(ctx), reports=not no_reports, echo=click.echo)
+    if problems:
+        for problem in problems:
+            click.echo(f"demo: {problem}", err=True)
+        raise click.exceptions.Exit(1)
+
+
+@cli.command()
+@_json_option
+@click.pass_context
+def doctor(ctx: click.Context, as_json: bool) -> None:
+    """Check the settings, the servers, the ledgers and this machine; say what is missing."""
+    from auditkit.doctor import examine
+
+    checks = examine(_settings(ctx), progress=_progress(ctx))
+    if as_json:
+        _print_json({"format": "auditkit.doctor/1", "checks": [check.as_dict() for check in checks]})
+    else:
+        width = max(len(check.what) for check in checks)
+        for check in checks:
+            glyph, colour = {"ok": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}[check.state]
+            click.echo(f"{click.style(glyph, fg=colour)} {check.what:<{width}}  {check.says}", color=_colour())
+            if check.fix:
+                click.echo(f"  {'':<{width}}  → {check.fix}")
+    if any(check.state == "bad" for check in checks):
+        raise click.exceptions.Exit(3)
+
+
+@cli.command()
+@click.argument("source")
+@click.option("-o", "--output", metavar="FILE", help="Where to save it (default: ENV-<date>.snapshot).")
+@_json_option
+@click.pass_context
+def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool) -> None:
+    """Read everything about SOURCE at one instant and save it as one file."""
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        taken = audit.take(settings.source(source), settings, progress=progress)
+    name = Path(taken.manifest["name"] or "database").name
+    path = Path(output or f"{name}-{taken.manifest['captured_at'][:10]}.snapshot")
+    try:
+        taken.save(path)
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place with -o") from None
+    summary = {**taken.manifest, "file": str(path), "fingerprint": taken.fingerprint, "facts": len(taken)}
+    if as_json:
+        _print_json({"format": "auditkit.snapshot/1", **summary, "unmodelled": taken.unmodelled})
+    else:
+        click.echo(f"{path}: {len(taken):,} facts of {taken.manifest['database']}, fingerprint {taken.fingerprint[:12]}")
+        for item in taken.manifest["not_checked"]:
+            click.echo(f"  not checked: {item['what']}: {item['why']}; {item['fix']}", err=True)
+    if taken.manifest["status"] != "complete":
+        raise click.exceptions.Exit(3)
+
+
+@cli.command()
+@click.argument("environments", nargs=-1)
+@click.option("--all", "show_all", is_flag=True, help="List migrations that agree everywhere, too.")
+@_json_option
+@click.pass_context
+def history(ctx: click.Context, environments: tuple[str, ...], show_all: bool, as_json: bool) -> None:
+    """Which migration is in which state where (default: all environments)."""
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        matrix, problems = audit.history(settings.sources(environments or "all"), settings, progress=progress)
+    if as_json:
+        _print_json(matrix.to_json())
+    else:
+        _print_matrix(matrix.to_json(), show_all)
+    for problem in problems:
+        click.echo(f"not checked: {problem['environment']}: {problem['what']}: {problem['why']}; {problem['fix']}", err=True)
+    if problems:
+        raise click.exceptions.Exit(3)
+
+
+def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
+    names = [e if isinstance(e, str) else e["name"] for e in document["environments"]]
+    rows = document["migrations"]
+    agreeing = [r for r in rows if set(r["states"].values()) == {"applied"}]
+    shown = rows if show_all else [r for r in rows if r not in agreeing]
+    labels = [f"{r['version']} {r['name']}".strip() for r in shown]
+    width = max([len(label) for label in labels] + [9])
+    if shown:
+        click.echo(f"{'migration':<{width}}  " + "  ".join(names))
+    for label, row in zip(labels, shown, strict=True):
+        cells = []
+        for name in names:
+            state = row["states"].get(name, "unknown")
+            cells.append(f"{_STATES.get(state, ' ')} {state}" if state != "applied" else "✓")
+        widths = [max(len(name), 0) for name in names]
+        click.echo(f"{label:<{width}}  " + "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip())
+    if agreeing and not show_all:
+        click.echo(f"{len(agreeing)} {'migration is' if len(agreeing) == 1 else 'migrations are'} applied everywhere.")
+    if not rows:
+        click.echo("No migrations: none in the repository and none in any ledger.")
+
+
+@cli.command()
+@click.argument("left")
+@click.argument("right")
+@_json_option
+@click.pass_context
+def diff(ctx: click.Context, left: str, right: str, as_json: bool) -> None:
+    """How RIGHT differs from LEFT, object by object. Exits 1 when they differ."""
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        result = audit.diff(settings.source(left), settings.source(right), settings, progress=progress)
+    if as_json:
+        _print_json(result)
+    else:
+        _print_deltas(result["deltas"])
+        for item in result["unmodelled"]:
+            click.echo(f"not modelled: {item['count']} {item['kind']} ({item['environment']})", err=True)
+    for item in result["not_checked"]:
+        click.echo(f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True)
+    if result["deltas"]:
+        raise click.exceptions.Exit(1)
+    if not as_json:
+        click.echo("equal")
+    if any(item.get("blocking", True) for item in result["not_checked"]):
+        raise click.exceptions.Exit(3)
+
+
+def _print_deltas(deltas: Iterable[dict[str, Any]]) -> None:
+    signs = {"missing": ("-", "red"), "unexpected": ("+", "green"), "changed": ("~", "yellow")}
+    for delta in deltas:
+        sign, colour = signs[delta["change"]]
+        attribute = f" · {delta['attribute']}" if delta["attribute"] else ""
+        click.echo(click.style(f"{sign} {delta['kind']} {delta['identity']}{attribute}", fg=colour), color=_colour())
+        if delta["change"] == "changed":
+            click.echo(f"    - {_short(delta['left'])}\n    + {_short(delta['right'])}")
+
+
+def _short(value: Any, width: int = 160) -> str:
+    if value is None:
+        return "(none)"
+    text = " ".join((value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)).split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+@cli.command()
+@click.argument("environments", nargs=-1)
+@_gate_options
+@_json_option
+@click.pass_context
+def check(
+    ctx: click.Context, environments: tuple[str, ...], fail_on: str | None, warn_only: bool, as_json: bool
+) -> None:
+    """The daily check: one line per environment (default: all of them)."""
+    _audit(ctx, environments or ("all",), "migrations", fail_on, warn_only, as_json, brief=True)
+
+
+@cli.command()
+@click.argument("environments", nargs=-1, required=True)
+@click.option("--baseline", default="migrations", show_default=True, metavar="SOURCE", help="What was meant.")
+@_gate_options
+@_json_option
+@click.pass_context
+def explain(
+    ctx: click.Context,
+    environments: tuple[str, ...],
+    baseline: str,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
+) -> None:
+    """What differs in ENVIRONMENTS from the migrations, why, and what to do."""
+    _audit(ctx, environments, baseline, fail_on, warn_only, as_json, brief=False)
+
+
+def _audit(
+    ctx: click.Context,
+    environments: tuple[str, ...],
+    baseline: str,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
+    *,
+    brief: bool,
+) -> None:
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        result = audit.explain(
+            ",".join(environments), baseline=baseline, settings=settings, fail_on=fail_on, progress=progress
+        )
+    _show(result, as_json, brief, warn_only)
+
+
+def _show(result: Audit, as_json: bool, brief: bool, warn_only: bool) -> None:
+    document = result.document
+    if as_json:
+        _print_json(document)
+    else:
+        verdict = document["verdict"]
+        banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
+        click.echo(f"{banner}  {document['headline']}", color=_colour())
+        if brief:
+            for env in document["environments"]:
+                ledger = env["ledger"] or {}
+                state = "" if env["status"] == "complete" else "  INCOMPLETE"
+                click.echo(
+                    f"  {env['name']}: {env['findings']} findings, {ledger.get('applied', 0)} applied, "
+                    f"{ledger.get('pending', 0)} pending{state}"
+                )
+        else:
+            for finding in document["findings"]:
+                _print_finding(finding)
+        for item in document["not_checked"]:
+            name = f"{item['environment']}: " if item.get("environment") else ""
+            click.echo(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}", err=True)
+        if document["findings"] and brief:
+            worst = document["findings"][0]["environment"]
+            click.echo(f"next: auditkit explain {worst}")
+    code = _exit_code(document["verdict"], warn_only)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+def _print_finding(finding: dict[str, Any]) -> None:
+    colour = {"critical": "red", "high": "red", "medium": "yellow"}.get(finding["severity"])
+    click.echo()
+    click.echo(
+        click.style(f"{finding['severity'].upper()}", fg=colour, bold=True)
+        + f"  {finding['title']}  [{finding['cause']}, {finding['confidence']}, {finding['id']}]",
+        color=_colour(),
+    )
+    for item in finding["objects"][:8]:
+        click.echo(f"    {item['kind']} {item['identity']}")
+    if len(finding["objects"]) > 8:
+        click.echo(f"    and {len(finding['objects']) - 8} more")
+    culprit = finding["migration"]
+    if culprit and culprit["file"]:
+        line = f":{culprit['line']}" if culprit["line"] else ""
+        by = f"  commit {culprit['commit'][:10]} by {culprit['author']}" if culprit["commit"] else ""
+        click.echo(f"  migration {culprit['file']}{line}{by}")
+    for item in finding["evidence"]:
+        click.echo(f"  {item['signal']}: {item['says']}")
+    click.echo(f"  what to do: {finding['remedy']['summary']}")
+    for step in finding["remedy"]["steps"]:
+        if step["command"]:
+            click.echo(f"    {step['title']}: {step['command']}")
+
+
+@cli.command()
+@click.argument("name", metavar="NOTEBOOK")
+@click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE")
+@click.option("-e", "--environment", "environment", help="Short for -p environment(s) VALUE.")
+@click.option("-o", "--out-dir", metavar="DIR", help="Where reports go (default: reports).")
+@_gate_options
+@_json_option
+@click.pass_context
+def report(
+    ctx: click.Context,
+    name: str,
+    parameters: tuple[tuple[str, str], ...],
+    environment: str | None,
+    out_dir: str | None,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
+) -> None:
+    """Run a notebook (root_cause, scheduled_audit, post_deploy_review) and write its HTML report."""
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    values = dict(parameters)
+    if environment:
+        values["environments" if name == "scheduled_audit" else "environment"] = environment
+    with _progress(ctx) as progress:
+        run = audit.report(name, values, settings=settings, out_dir=out_dir, fail_on=fail_on, progress=progress)
+    document = json.loads((Path(run.path) / "audit.json").read_text("utf-8"))
+    if as_json:
+        _print_json({"format": "auditkit.report/1", "html": str(run.html), "verdict": document["verdict"]})
+    else:
+        verdict = document["verdict"]
+        banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
+        click.echo(f"{banner}  {document['headline']}\n{run.html}", color=_colour())
+    code = _exit_code(document["verdict"], warn_only)
+    if code:
+        raise click.exceptions.Exit(code)
+
+
+@cli.command()
+@click.argument("environment")
+@click.option("--before", required=True, metavar="SNAPSHOT", help="Snapshot taken before the deployment.")
+@click.option("--expected-version", default="", metavar="VERSION", help="Head of the ledger that was intended.")
+@_gate_options
+@_json_option
+@click.pass_context
+def verify(
+    ctx: click.Context,
+    environment: str,
+    before: str,
+    expected_version: str,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
+) -> None:
+    """After a deployment: did exactly what was intended happen to ENVIRONMENT?"""
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        result = audit.verify(
+            environment,
+            before=before,
+            expected_version=expected_version,
+            settings=settings,
+            fail_on=fail_on,
+            progress=progress,
+        )
+    _show(result, as_json, False, warn_only)

@@ -1,0 +1,736 @@
+"""Replay of migrations in a shadow database, with provenance for every statement.
+
+PostgreSQL is the only thing that understands PostgreSQL, so what was *meant* is found by running the
+migrations on a scratch cluster (a cluster, because migrations change roles) and reading its catalog.
+
+How provenance is won: each statement runs in a savepoint of its own and leaves a marker row. Catalog rows
+and marker rows written by one statement carry the same subtransaction id, or a later one that is still
+below the next marker's (``DO … EXCEPTION`` opens further ones), so ``xmin`` leads back to the statement.
+After each migration only the objects whose catalog rows it wrote are read again; what it dropped is told
+by an ``sql_drop`` event trigger. At the end the state built up that way is compared with a full read, and
+if they differ (a rename can change text that was stored nowhere) the replay is repeated with a full read
+after every migration: slower, and right.
+"""
+
+from __future__ import annotations
+
+import bisect
+import gzip
+import hashlib
+import json
+import os
+import re
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import auditkit
+from auditkit import server as servers
+from auditkit.catalog import capture
+from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.connect import connect, reason
+from auditkit.errors import ServerFailed
+from auditkit.history.split import Statement, first_word, split
+from auditkit.progress import silent
+
+if TYPE_CHECKING:
+    import psycopg
+
+Key = tuple[str, str]  # kind, identity
+Progress = Callable[[int, int, str], None]
+
+#: Our own objects in the shadow database live here and are never reported.
+SCHEMA = "auditkit_shadow"
+FORMAT = 1
+KEEP = 12  # replays kept in the cache, each with its stopped cluster (~45 MB)
+
+_OWN_OBJECTS = f"""
+CREATE SCHEMA {SCHEMA};
+CREATE TABLE {SCHEMA}.mark (step int NOT NULL, statement int NOT NULL);
+CREATE TABLE {SCHEMA}.dropped (classid oid, objid oid, objsubid int, object_type text, identity text);
+CREATE FUNCTION {SCHEMA}.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO {SCHEMA}.dropped
+    SELECT classid, objid, objsubid, object_type, object_identity FROM pg_event_trigger_dropped_objects();
+END $$;
+CREATE EVENT TRIGGER {SCHEMA}_drop ON sql_drop EXECUTE FUNCTION {SCHEMA}.on_drop();
+ALTER EVENT TRIGGER {SCHEMA}_drop ENABLE ALWAYS;
+GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC;
+GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO PUBLIC;
+"""
+
+#: A file that fails inside a transaction with one of these is run again statement by statement, each
+#: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
+#: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
+_NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
+_TRANSACTION_WORDS = frozenset(
+    {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One migration to replay: its text and how its tool runs it."""
+
+    version: str
+    name: str
+    sql: str
+    file: str | None = None
+    transactional: bool = True
+
+
+@dataclass(frozen=True)
+class Change:
+    """One entry in the timeline of an object: what it became, and through which statement.
+
+    ``step`` counts from 0; -1 is the platform's base. ``fact`` is None when the object was dropped.
+    ``line`` (1-based) and ``statement`` are None for the base.
+    """
+
+    step: int
+    line: int | None
+    statement: str | None
+    fact: Fact | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A migration that did not run in the shadow database."""
+
+    step: int
+    line: int
+    message: str
+    sqlstate: str
+    statement: str
+
+
+@dataclass
+class Replay:
+    """What a sequence of migrations makes of a database, and which statement made what.
+
+    ``final`` is a snapshot of the end state; ``timeline`` holds, for every object that a migration
+    touched, its states in order (the first is the base's, when the base had it).
+    """
+
+    steps: list[Step]
+    final: Snapshot
+    timeline: dict[Key, list[Change]]
+    failures: list[Failure]
+    notes: list[str] = field(default_factory=list)
+    statements: int = 0
+    replayed: int = 0  # steps that were really run this time; the rest came from the cache
+    seconds: float = 0.0
+    server: str = ""
+    major: int = 0
+
+    def last_writer(self, key: Key, before: int | None = None) -> Change | None:
+        """The last change of an object (before step *before*), its base state, or None."""
+        changes = self.timeline.get(key)
+        if not changes:
+            return None
+        if before is None:
+            return changes[-1]
+        return next((c for c in reversed(changes) if c.step < before), None)
+
+    def state_before(self, key: Key, step: int) -> Fact | None:
+        """What the object was when *step* began."""
+        change = self.last_writer(key, before=step)
+        return change.fact if change else None
+
+    def footprint(self, step: int) -> list[Key]:
+        """The objects that *step* changed, in a stable order."""
+        if not self._footprints:
+            for key, changes in self.timeline.items():
+                for change in changes:
+                    self._footprints.setdefault(change.step, {})[key] = None
+        return sorted(self._footprints.get(step, ()))
+
+    _footprints: dict[int, dict[Key, None]] = field(default_factory=dict, repr=False)
+
+
+# --------------------------------------------------------------------------------------------------
+# Running one migration
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Ran:
+    """The outcome of one migration: the first transaction id of each statement, or why it failed."""
+
+    statements: list[Statement]
+    marks: list[tuple[int, int]]
+    failure: Failure | None
+
+
+def _run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number: int, step: Step) -> _Ran:
+    statements = split(_without_client_commands(step.sql))
+    own_transaction = any(_first_word(s.text) in _TRANSACTION_WORDS for s in statements)
+    if step.transactional and not own_transaction:
+        error = _exec(runner, _in_one_transaction(number, statements))
+        if error is None:
+            return _Ran(statements, _marks(reader, number), None)
+        _exec(runner, "ROLLBACK")
+        if error.sqlstate not in _NEEDS_AUTOCOMMIT:
+            # Once more, one by one, to learn which statement it was.
+            return _Ran(statements, [], _locate(runner, number, statements) or error.at(number, statements[0]))
+    marks: list[tuple[int, int]] = []
+    for index, statement in enumerate(statements):
+        marks.append((_next_xid(reader), index))
+        error = _exec(runner, statement.text)
+        if error is not None:
+            if _exec(runner, "ROLLBACK") is not None:  # outside a transaction it only warns
+                raise ServerFailed(f"the shadow server stopped while it ran {step.file or step.version}")
+            return _Ran(statements, marks, error.at(number, statement))
+    _exec(runner, "COMMIT")
+    return _Ran(statements, marks, None)
+
+
+def _in_one_transaction(number: int, statements: Sequence[Statement]) -> str:
+    parts = ["BEGIN"]
+    for index, statement in enumerate(statements):
+        parts += [
+            "SAVEPOINT auditkit",
+            statement.text + "\n",  # a final -- comment must not swallow the semicolon
+            f"INSERT INTO {SCHEMA}.mark VALUES ({number}, {index})",
+            "RELEASE SAVEPOINT auditkit",
+        ]
+    return ";".join([*parts, "COMMIT"])
+
+
+def _locate(runner: psycopg.Connection[Any], number: int, statements: Sequence[Statement]) -> Failure | None:
+    _exec(runner, "BEGIN")
+    try:
+        for statement in statements:
+            error = _exec(runner, statement.text)
+            if error is not None:
+                return error.at(number, statement)
+        error = _exec(runner, "COMMIT")  # deferred constraints speak up here
+        return error.at(number, statements[-1]) if error else None
+    finally:
+        _exec(runner, "ROLLBACK")
+
+
+@dataclass(frozen=True)
+class _Error:
+    sqlstate: str
+    message: str
+    position: int  # in characters, 1-based; 0 when the server gave none
+
+    def at(self, number: int, statement: Statement) -> Failure:
+        line = statement.line
+        if self.position:
+            text = statement.text
+            skipped = len(text) - len(text.lstrip())
+            line_of_start = statement.line - text[: self._first(text)].count("\n")
+            line = line_of_start + text[: max(self.position - 1, skipped)].count("\n")
+        return Failure(number, line, self.message, self.sqlstate, _excerpt(statement.text))
+
+    @staticmethod
+    def _first(text: str) -> int:
+        from auditkit.history.split import first_word
+
+        return first_word(text)
+
+
+def _exec(connection: psycopg.Connection[Any], sql: str) -> _Error | None:
+    """Run *sql* as one simple query, as psql and most migration tools do; None when it succeeded."""
+    from psycopg.pq import DiagnosticField, ExecStatus
+
+    if "\x00" in sql:
+        return _Error("22021", "the file holds a NUL byte, which SQL text cannot", 0)
+    result = connection.pgconn.exec_(sql.encode("utf-8"))
+    if result.status == ExecStatus.COPY_IN:
+        connection.pgconn.put_copy_end(b"rows are not replayed")
+        while (rest := connection.pgconn.get_result()) is not None:
+            result = rest
+    if result.status != ExecStatus.FATAL_ERROR:
+        return None
+
+    def field_of(name: DiagnosticField) -> str:
+        return (result.error_field(name) or b"").decode("utf-8", "replace")
+
+    message = field_of(DiagnosticField.MESSAGE_PRIMARY) or result.error_message.decode("utf-8", "replace").strip()
+    position = field_of(DiagnosticField.STATEMENT_POSITION)
+    if sql.lstrip().startswith("\\"):
+        message = "a psql meta-command, which is not run (it could execute shell commands)"
+    return _Error(field_of(DiagnosticField.SQLSTATE), message, int(position) if position.isdigit() else 0)
+
+
+def _without_client_commands(sql: str) -> str:
+    r"""Blank out what only psql understands and what carries no schema, keeping line numbers.
+
+    ``\restrict`` and ``\unrestrict`` frame dumps of pg_dump 13.22 … 18 and newer (CVE-2025-8714);
+    rows between ``COPY … FROM stdin;`` and ``\.`` are data.
+    """
+    if "\\" not in sql:
+        return sql
+    sql = re.sub(r"(?m)^\\(?:un)?restrict .*$", "", sql)
+    return re.sub(
+        r"(?ims)^copy\s[^;]*\sfrom\s+stdin[^;]*;\r?\n.*?^\\\.[ \t]*\r?$",
+        lambda match: "\n" * match[0].count("\n"),
+        sql,
+    )
+
+
+def _first_word(text: str) -> str:
+    match = re.match(r"[a-zA-Z]+", text[first_word(text) :])
+    return match[0].lower() if match else ""
+
+
+def _excerpt(text: str, width: int = 160) -> str:
+    flat = " ".join(text[first_word(text) :].split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def _marks(reader: psycopg.Connection[Any], number: int) -> list[tuple[int, int]]:
+    rows = reader.execute(
+        f"SELECT xmin::text::bigint, statement FROM {SCHEMA}.mark WHERE step = %s ORDER BY 1", [number]
+    ).fetchall()
+    return [(int(xid), int(index)) for xid, index in rows]
+
+
+def _next_xid(reader: psycopg.Connection[Any]) -> int:
+    row = reader.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
+    assert row
+    return int(row[0])
+
+
+def _statement_of(marks: Sequence[tuple[int, int]], xid: int) -> int | None:
+    """The statement whose (sub)transaction wrote *xid*: the last marker that is not younger."""
+    place = bisect.bisect_right(marks, (xid, 1 << 30)) - 1
+    return marks[place][1] if place >= 0 else None
+
+
+# --------------------------------------------------------------------------------------------------
+# Following the catalog from migration to migration
+# --------------------------------------------------------------------------------------------------
+
+
+class _Follower:
+    """The facts of the shadow database, kept current by reading only what each migration touched."""
+
+    def __init__(self, reader: psycopg.Connection[Any], *, always_full: bool) -> None:
+        self.reader = reader
+        self.always_full = always_full
+        self.facts: dict[Key, Fact] = {}
+        self.keys: dict[tuple[int, int, int], Key] = {}  # catalog address → key
+        self.anchored: dict[int, set[Key]] = {}
+        self.timeline: dict[Key, list[Change]] = {}
+        self._replace(self._read(), None)
+
+    def _read(self, touched: capture.Touched | None = None) -> list[Fact]:
+        facts = capture.read_facts(self.reader, touched=touched)
+        return [fact for fact in facts if not _is_ours(fact)]
+
+    def _replace(self, facts: list[Fact], anchors: set[int] | None) -> dict[Key, Fact | None]:
+        """Put *facts* in place of all facts (of *anchors*); return what that changed."""
+        changed: dict[Key, Fact | None] = {}
+        new = {(fact.kind, fact.identity): fact for fact in facts}
+        old = set(self.facts) if anchors is None else {k for a in anchors for k in self.anchored.get(a, ())}
+        for key in old - new.keys():
+            self._forget(key)
+            changed[key] = None
+        for key, fact in new.items():
+            before = self.facts.get(key)
+            if before is None or before.attributes != fact.attributes:
+                changed[key] = fact
+            self.facts[key] = fact
+            self.keys[fact.address] = key
+            self.anchored.setdefault(fact.anchor, set()).add(key)
+        return changed
+
+    def _forget(self, key: Key) -> None:
+        fact = self.facts.pop(key)
+        if self.keys.get(fact.address) == key:
+            del self.keys[fact.address]
+        self.anchored.get(fact.anchor, set()).discard(key)
+
+    def step(self, number: int, ran: _Ran, since: int) -> None:
+        """Bring the facts up to date after step *number*, whose first transaction id was *since*."""
+        touched = capture.touched(self.reader, since)
+        dropped = self._dropped()
+        changed: dict[Key, Fact | None] = {}
+        partial = not self.always_full
+        if partial:
+            facts = self._read(touched) if touched else []
+            renamed = any(self.keys.get(f.address, (f.kind, f.identity)) != (f.kind, f.identity) for f in facts)
+            partial = not renamed
+        if partial:
+            for address in dropped:
+                for key in [self.keys.get(address), *(self.anchored.get(address[1], ()) if not address[2] else ())]:
+                    if key in self.facts:
+                        self._forget(key)
+                        changed[key] = None
+            changed |= self._replace(facts, touched.anchors if touched else set())
+        else:
+            # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
+            changed |= self._replace(self._read(), None)
+        for key, fact in changed.items():
+            xids = fact.xmins if fact else [dropped[a] for a in dropped if self._was(key, a)]
+            index = max((i for x in xids if x >= since and (i := _statement_of(ran.marks, x)) is not None), default=None)
+            statement = ran.statements[index] if index is not None else None
+            self.timeline.setdefault(key, []).append(
+                Change(number, statement.line if statement else None,
+                       _excerpt(statement.text) if statement else None, fact)
+            )
+
+    def _was(self, key: Key, address: tuple[int, int, int]) -> bool:
+        changes = self.timeline.get(key)
+        last = changes[-1].fact if changes else None
+        return last is not None and last.address == address
+
+    def _dropped(self) -> dict[tuple[int, int, int], int]:
+        rows = self.reader.execute(
+            f"SELECT classid::bigint, objid::bigint, objsubid, xmin::text::bigint FROM {SCHEMA}.dropped"
+        ).fetchall()
+        return {(classid, objid, subid): xid for classid, objid, subid, xid in rows}
+
+
+def _is_ours(fact: Fact) -> bool:
+    return fact.schema == SCHEMA or SCHEMA in fact.identity
+
+
+# --------------------------------------------------------------------------------------------------
+# The replay
+# --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What a replay stands on: the server, and what is there before the first migration.
+
+    ``base`` are statements of the platform or the operator, run as superuser; ``role`` runs the migrations;
+    ``extension_files`` are stand-ins (path below the extension directory → text). ``server`` names
+    a scratch server to use instead of an embedded one: databases and roles are made and dropped there.
+    """
+
+    binaries: servers.Binaries | None = None
+    server: str | None = None
+    database: str = "postgres"
+    role: str = "postgres"
+    base: tuple[str, ...] = ()
+    extension_files: Mapping[str, str] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        version = self.binaries.version if self.binaries else 0
+        words = [str(FORMAT), auditkit.__version__, str(version), self.database, self.role, *self.base]
+        words += [text for item in sorted(self.extension_files.items()) for text in item]
+        return hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def replay(steps: Sequence[Step], ground: Ground, *, progress: Progress = silent, cache: bool = True) -> Replay:
+    """Run *steps* on *ground* and follow what each statement makes of every object.
+
+    A migration that fails is recorded (file, line, the server's message), its transaction is rolled back, and
+    the replay goes on. Results are cached by content: of a history that grew, only what is new is run.
+
+    Raises:
+        ServerFailed: no scratch server could be started, or it went away.
+    """
+    started = time.monotonic()
+    steps = list(steps)
+    with _Store(ground, steps, enabled=cache and ground.binaries is not None) as store:
+        done = store.longest()
+        if done == len(steps):
+            result = store.load(done)
+        else:
+            result = _run_steps(steps, ground, store, done, progress, always_full=False)
+            if result is None:
+                result = _run_steps(steps, ground, store, done, progress, always_full=True)
+                assert result is not None
+            store.keep(result)
+    result.seconds = time.monotonic() - started
+    return result
+
+
+def _run_steps(
+    steps: list[Step], ground: Ground, store: _Store, done: int | None, progress: Progress, *, always_full: bool
+) -> Replay | None:
+    """Replay what follows the first *done* steps (None: lay the ground first).
+
+    Returns None when following touched objects only did not give what a full read gives.
+    """
+    earlier = store.load(done) if done else None
+    notes = list(earlier.notes) if earlier else []
+    failures = list(earlier.failures) if earlier else []
+    statements = earlier.statements if earlier else 0
+    first = done or 0
+    with _Scratch(ground, store.cluster(done) if done is not None else None) as scratch:
+        if done is None:
+            progress(0, len(steps), "Preparing the shadow database")
+            notes += scratch.lay(ground)
+            store.keep_ground(scratch)
+        runner, reader = scratch.runner(), scratch.reader()
+        _exec(runner, _OWN_OBJECTS)
+        follower = _Follower(reader, earlier.timeline if earlier else {}, always_full=always_full)
+        for number in range(first, len(steps)):
+            step = steps[number]
+            progress(number, len(steps), f"Replaying {step.version} {step.name}".strip())
+            scratch.reset(runner)
+            since = _next_xid(reader)
+            ran = _run(runner, reader, number, step)
+            statements += len(ran.statements)
+            if ran.failure:
+                failures.append(ran.failure)
+            follower.step(number, ran, since)
+        scratch.reset(runner)
+        _exec(runner, f"RESET SESSION AUTHORIZATION; DROP EVENT TRIGGER {SCHEMA}_drop; DROP SCHEMA {SCHEMA} CASCADE")
+        runner.close()
+        final = scratch.snapshot()
+        if not always_full and {(f.kind, f.identity): f.attributes for f in final.iter()} != {
+            key: fact.attributes for key, fact in follower.facts.items()
+        }:
+            return None
+        reader.close()
+        result = Replay(
+            steps=steps,
+            final=final,
+            timeline=follower.timeline,
+            failures=failures,
+            notes=notes,
+            statements=statements,
+            replayed=len(steps) - first,
+            server=str(final.manifest["server"]),
+            major=int(final.manifest["server_version"]) // 10000,
+        )
+        store.keep_cluster(scratch)
+    return result
+
+
+class _Scratch:
+    """A cluster (or, on a server named by the user, a database) that exists for one replay."""
+
+    def __init__(self, ground: Ground, cluster: Path | None) -> None:
+        self.ground = ground
+        self.server: servers.Server | None = None
+        self.database = ground.database
+        self._folder = tempfile.TemporaryDirectory(prefix="auditkit-")
+        self._roles: set[str] = set()
+        if ground.server:
+            self.database = f"auditkit_shadow_{secrets.token_hex(4)}"
+            self._named(ground.server)
+        else:
+            self._embedded(ground, cluster)
+
+    def _embedded(self, ground: Ground, cluster: Path | None) -> None:
+        assert ground.binaries
+        binaries, settings = ground.binaries, {}
+        if ground.extension_files:
+            folder = Path(self._folder.name)
+            Path(folder).chmod(0o755)  # the server may run as another user
+            if binaries.major >= 18:
+                settings["extension_control_path"] = f"{folder}:$system"
+                target = folder / "extension"
+            else:
+                binaries = binaries.copy(folder / "postgresql")
+                target = binaries.sharedir / "extension"
+            for name, text in ground.extension_files.items():
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                (target / name).write_text(text, "utf-8")
+        self.server = servers.start(binaries=binaries, cluster=cluster, settings=settings, label="shadow")
+
+    def _named(self, conninfo: str) -> None:
+        import psycopg
+
+        try:
+            with psycopg.connect(conninfo, autocommit=True) as connection:
+                self._roles = _roles(connection)
+                connection.execute(f'CREATE DATABASE "{self.database}" TEMPLATE template0')
+        except psycopg.Error as error:
+            raise ServerFailed(
+                f"the shadow server cannot be used: {reason(error)}; [shadow] server must name a scratch server "
+                "whose role may create databases and roles"
+            ) from None
+
+    def __enter__(self) -> _Scratch:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        try:
+            if self.server:
+                self.server.stop()
+            elif self.ground.server:
+                self._drop_named(self.ground.server)
+        finally:
+            self._folder.cleanup()
+
+    def _drop_named(self, conninfo: str) -> None:
+        import psycopg
+
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{self.database}" WITH (FORCE)')
+            for role in sorted(_roles(connection) - self._roles):
+                _exec(connection, f"DROP ROLE IF EXISTS {quote(role)}")
+
+    def conninfo(self) -> str:
+        if self.server:
+            return self.server.conninfo(self.database)
+        from psycopg.conninfo import make_conninfo
+
+        return make_conninfo(self.ground.server or "", dbname=self.database)
+
+    def runner(self) -> psycopg.Connection[Any]:
+        """A session for the migrations: libpq's plain defaults, as most tools have."""
+        import psycopg
+
+        connection = psycopg.connect(self.conninfo(), autocommit=True, prepare_threshold=None)
+        connection.add_notice_handler(lambda notice: None)
+        return connection
+
+    def reader(self) -> psycopg.Connection[Any]:
+        connection = connect(self.conninfo(), name="the shadow database")
+        # Our own scratch database: nobody to be polite to.
+        connection.execute("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)")
+        return connection
+
+    def reset(self, runner: psycopg.Connection[Any]) -> None:
+        """Make the session as good as new, and the role's own."""
+        _exec(runner, "ROLLBACK; DISCARD ALL")
+        for command in ("DISCARD ALL", f"SET SESSION AUTHORIZATION {quote(self.ground.role)}", "RESET ALL"):
+            error = _exec(runner, command)
+            if error:
+                raise ServerFailed(f"the shadow database cannot run migrations as {self.ground.role}: {error.message}")
+
+    def lay(self, ground: Ground) -> list[str]:
+        """Create the database and what must exist before the first migration; return what did not work.
+
+        Statements that fail are tried again after the others, until a round brings nothing new: facts read
+        from a catalog come in no particular order.
+        """
+        if self.server and self.database not in ("postgres", "template1"):
+            self.server.create_database(self.database)
+        connection = self.runner()
+        waiting = list(ground.base)
+        if not any(role == ground.role for role in _roles(connection)):
+            waiting.insert(0, f"CREATE ROLE {quote(ground.role)} SUPERUSER")
+        errors: dict[str, _Error] = {}
+        while waiting:
+            again = []
+            for statement in waiting:
+                error = _exec(connection, statement)
+                if error:
+                    errors[statement] = error
+                    again.append(statement)
+                    _exec(connection, "ROLLBACK")
+            if len(again) == len(waiting):
+                break
+            waiting = again
+        connection.close()
+        return [f"not rebuilt: {_excerpt(statement, 80)}: {errors[statement].message}" for statement in waiting]
+
+    def snapshot(self) -> Snapshot:
+        return capture.capture(self.conninfo(), name="migrations")
+
+
+class _Store:
+    """Replays kept by content: for every prefix that was replayed its timeline, end state and cluster."""
+
+    def __init__(self, ground: Ground, steps: Sequence[Step], *, enabled: bool) -> None:
+        self.steps = list(steps)
+        self.keys = _chain(ground.digest(), steps)
+        self.root = _cache_root() if enabled else None
+        self._pending: Path | None = None
+
+    def __enter__(self) -> _Store:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._pending:
+            shutil.rmtree(self._pending, ignore_errors=True)
+        if self.root:
+            _prune(self.root)
+
+    def longest(self) -> int | None:
+        """How many of the first steps are in the cache; None if not even the ground is."""
+        if self.root is None:
+            return None
+        return next((n for n in range(len(self.keys) - 1, -1, -1) if (self.root / self.keys[n] / "done").exists()), None)
+
+    def cluster(self, done: int) -> Path:
+        assert self.root
+        return self.root / self.keys[done] / "cluster"
+
+    def load(self, done: int) -> Replay:
+        assert self.root
+        folder = self.root / self.keys[done]
+        os.utime(folder)
+        return _load(folder, self.steps[:done])
+
+    def keep_ground(self, scratch: _Scratch) -> None:
+        """Keep the cluster before the first migration, and go on with a copy of it."""
+        if self.root is None or scratch.server is None:
+            return
+        folder = self._new_folder()
+        scratch.server.freeze(folder / "cluster")
+        scratch._embedded(scratch.ground, folder / "cluster")
+        (folder / "done").touch()
+        self._publish(folder, self.keys[0])
+
+    def keep_cluster(self, scratch: _Scratch) -> None:
+        if self.root is None or scratch.server is None:
+            return
+        self._pending = self._new_folder()
+        scratch.server.freeze(self._pending / "cluster")
+
+    def keep(self, result: Replay) -> None:
+        if self._pending is None:
+            return
+        _save(result, self._pending)
+        (self._pending / "done").touch()
+        self._publish(self._pending, self.keys[-1])
+        self._pending = None
+
+    def _new_folder(self) -> Path:
+        assert self.root
+        self.root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return Path(tempfile.mkdtemp(prefix=".new-", dir=self.root))
+
+    def _publish(self, folder: Path, key: str) -> None:
+        assert self.root
+        try:
+            folder.rename(self.root / key)
+        except OSError:  # another process was quicker; its result is the same
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _chain(ground: str, steps: Sequence[Step]) -> list[str]:
+    """One key per prefix: changing or inserting a migration changes all keys from there on."""
+    keys = [ground]
+    for step in steps:
+        words = (keys[-1], step.version, step.name, step.file or "", str(step.transactional), step.sql)
+        keys.append(hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest())
+    return [key[:40] for key in keys]
+
+
+def _cache_root() -> Path:
+    named = os.environ.get("AUDITKIT_CACHE_DIR")
+    if named:
+        return Path(named) / "replays"
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("auditkit")) / "replays"
+
+
+def _prune(root: Path) -> None:
+    """Forget the replays that were not used for longest, and what a killed process left."""
+    if not root.is_dir():
+        return
+    kept = sorted((f for f in root.iterdir() if not f.name.startswith(".")), key=lambda f: f.stat().st_mtime)
+    stale = [f for f in root.glob(".new-*") if f.stat().st_mtime < time.time() - 3600]
+    for folder in [*kept[:-KEEP], *stale]:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _roles(connection: psycopg.Connection[Any]) -> set[str]:
+    return {name for (name,) in connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()}
+
+
+def quote(name: str) -> str:
+    """*name* as a quoted SQL identifier."""
+    return '"' + name.replace('"', '""') + '"'

@@ -1,0 +1,234 @@
+"""For every cause the recommended way out: source of truth, steps, hazards.
+
+Nothing here is executed. Commands are written for the project's own migration tool; ``$DATABASE_URL``
+stands for the environment, because a report holds no connection string.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from typing import Any
+
+from auditkit.causes.case import Case, Finding
+
+Remedy = dict[str, Any]
+
+
+def remedy(finding: Finding, case: Case) -> Remedy:
+    """The recommended way out of *finding*, as the audit document holds it.
+
+    Returns a dict with ``summary``, ``source_of_truth`` (``migrations``, ``environment`` or ``person``),
+    ``steps`` (``title`` and a ``command`` or ``sql``, or neither) and ``hazards``.
+    """
+    return _REMEDIES.get(finding.cause, _unknown)(finding, case)
+
+
+def _remedy(summary: str, truth: str, steps: list[Remedy], hazards: list[str] | None = None) -> Remedy:
+    return {"summary": summary, "source_of_truth": truth, "steps": steps, "hazards": hazards or []}
+
+
+def _step(title: str, command: str | None = None, sql: str | None = None) -> Remedy:
+    return {"title": title, "command": command, "sql": sql}
+
+
+def _check(finding: Finding) -> Remedy:
+    return _step("Look again", f"auditkit explain {shlex.quote(finding.environment)}")
+
+
+#: Per tool: apply what is pending (out-of-order files included), record a version without running it,
+#: and forget a version. Supabase: CLI 3 takes --remote where CLI 1 and 2 take --linked.
+_APPLY = {
+    "supabase": "supabase db push --db-url \"$DATABASE_URL\" --include-all",
+    "dbmate": "dbmate --url \"$DATABASE_URL\" up",
+    "alembic": "alembic upgrade head",
+    "django": "python manage.py migrate",
+    "prisma": "npx prisma migrate deploy",
+}
+_RECORD = {
+    "supabase": "supabase migration repair {version} --status applied --db-url \"$DATABASE_URL\"",
+    "alembic": "alembic stamp {version}",
+    "django": "python manage.py migrate --fake {name}",
+    "prisma": "npx prisma migrate resolve --applied {label}",
+}
+_FORGET = {
+    "supabase": "supabase migration repair {version} --status reverted --db-url \"$DATABASE_URL\"",
+    "prisma": "npx prisma migrate resolve --rolled-back {label}",
+}
+_NEW = {
+    "supabase": "supabase migration new {slug}",
+    "dbmate": "dbmate new {slug}",
+    "alembic": "alembic revision -m {slug}",
+    "django": "python manage.py makemigrations --empty -n {slug} APP",
+    "prisma": "npx prisma migrate dev --create-only --name {slug}",
+}
+
+
+def _tool(commands: dict[str, str], case: Case, finding: Finding, slug: str = "") -> str | None:
+    template = commands.get(case.ledger_tool or "")
+    if template is None:
+        return None
+    culprit = finding.culprit
+    words = {
+        "version": shlex.quote(culprit.version if culprit else ""),
+        "name": shlex.quote(culprit.name if culprit else ""),
+        "label": shlex.quote(finding.entry.label if finding.entry else ""),
+        "slug": slug,
+    }
+    return template.format(**words)
+
+
+def _manual(finding: Finding, case: Case) -> Remedy:
+    key = finding.objects[0]
+    slug = f"capture_{_slug(key[1])}"
+    meant = case.intended.final.get(*key) if case.intended else None
+    here = case.actual.get(*key)
+    back = _definition(meant.attributes) if meant else None
+    forward = _definition(here.attributes) if here else None
+    hazards = []
+    if meant is None and key[0] in ("table", "table column"):
+        hazards.append("Taking it back deletes the data in it.")
+    if here is None and key[0] == "index":
+        hazards.append("Building an index locks writes; use CREATE INDEX CONCURRENTLY outside a transaction.")
+    security = finding.severity == "critical"
+    where = f" ({finding.culprit.file}{f':{finding.culprit.line}' if finding.culprit.line else ''})" if finding.culprit and finding.culprit.file else ""
+    keep = _step("To keep it: write it down as a migration", _tool(_NEW, case, finding, slug), forward)
+    undo = _step(f"To take it back: restore what the migrations say{where}", None, back)
+    return _remedy(
+        "Restore what the migrations say, now: this protects data."
+        if security
+        else "Decide whether it stays: then capture it in a migration and record that as applied here; or undo it.",
+        "migrations" if security else "person",
+        [undo, keep, _check(finding)] if security or here is None else [keep, undo, _check(finding)],
+        hazards,
+    )
+
+
+def _missing(finding: Finding, case: Case) -> Remedy:
+    label = finding.entry.label if finding.entry else "it"
+    return _remedy(
+        f"Apply {label}; the files are right.",
+        "migrations",
+        [_step("Apply what is pending", _tool(_APPLY, case, finding)), _check(finding)],
+        ["Migrations that were applied later may already rely on it; rehearse on a copy first."]
+        if finding.entry and case.later_applied.get(finding.entry.version)
+        else [],
+    )
+
+
+def _unknown_migration(finding: Finding, case: Case) -> Remedy:
+    fetch = "supabase migration fetch --db-url \"$DATABASE_URL\"" if case.ledger_tool == "supabase" else None
+    return _remedy(
+        "Find its file (another branch?) and commit it, or write a migration that undoes it.",
+        "person",
+        [
+            _step("Look for the file in all branches", f"git log --all --oneline -- '*{finding.culprit.version if finding.culprit else ''}*'"),
+            _step("Fetch it from the ledger", fetch),
+            _check(finding),
+        ],
+        ["Do not delete the ledger row before its effect is understood."],
+    )
+
+
+def _edited(finding: Finding, case: Case) -> Remedy:
+    file = finding.culprit.file if finding.culprit else None
+    return _remedy(
+        "Put the file back as it was applied, and make the edit a new migration.",
+        "person",
+        [
+            _step("See what was edited, and when", f"git log -p --follow -- {shlex.quote(file)}" if file else None),
+            _step("Write the edit as a new migration", _tool(_NEW, case, finding, f"after_{_slug(finding.culprit.name if finding.culprit else '')}")),
+            _check(finding),
+        ],
+        ["Never rewrite the ledger to match: other environments ran the other text."],
+    )
+
+
+def _out_of_order(finding: Finding, case: Case) -> Remedy:
+    key = finding.objects[0] if finding.objects else ("", "")
+    meant = case.intended.final.get(*key) if case.intended and finding.objects else None
+    return _remedy(
+        "Write a migration that states the final definition again; running it everywhere is harmless.",
+        "migrations",
+        [
+            _step("State it again in a new migration", _tool(_NEW, case, finding, f"restate_{_slug(key[1])}"), _definition(meant.attributes) if meant else None),
+            _step("Apply it", _tool(_APPLY, case, finding)),
+            _check(finding),
+        ],
+    )
+
+
+def _not_recorded(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "Record it as applied; everything it does is already here.",
+        "environment",
+        [_step("Record it without running it", _tool(_RECORD, case, finding)), _check(finding)],
+        ["Data that the migration changes cannot be seen in the schema; check it first."],
+    )
+
+
+def _not_applied(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "Take it out of the ledger and apply it for real.",
+        "migrations",
+        [
+            _step("Forget the ledger row", _tool(_FORGET, case, finding)),
+            _step("Apply it", _tool(_APPLY, case, finding)),
+            _check(finding),
+        ],
+    )
+
+
+def _environment(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "Align the installation, or accept the difference with a reason and an end date.",
+        "person",
+        [
+            _step(
+                "To accept it, add to auditkit.toml",
+                None,
+                "[[ignore]]\n"
+                f'kind = "{finding.objects[0][0]}"\nname = {_toml(finding.objects[0][1])}\nreason = "…"\nuntil = 2027-01-31'
+                if finding.objects
+                else None,
+            ),
+            _check(finding),
+        ],
+    )
+
+
+def _unknown(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "First make readable what could not be read or replayed; then look again.",
+        "person",
+        [_step("See what is missing", "auditkit doctor"), _check(finding)],
+    )
+
+
+_REMEDIES: dict[str, Callable[[Finding, Case], Remedy]] = {
+    "manual_change": _manual,
+    "missing_migration": _missing,
+    "unknown_migration": _unknown_migration,
+    "edited_after_apply": _edited,
+    "out_of_order": _out_of_order,
+    "applied_not_recorded": _not_recorded,
+    "recorded_not_applied": _not_applied,
+    "environment_difference": _environment,
+    "unknown": _unknown,
+}
+
+
+def _definition(attributes: dict[str, Any]) -> str | None:
+    """The object's own SQL, where PostgreSQL prints a complete statement for it."""
+    text = attributes.get("definition")
+    return f"{text.rstrip().rstrip(';')};" if isinstance(text, str) and text.lstrip().upper().startswith("CREATE") else None
+
+
+def _slug(identity: str) -> str:
+    return "".join(c if c.isalnum() and c.isascii() else "_" for c in identity.split("(")[0].rsplit(".", 1)[-1].lower()).strip("_") or "change"
+
+
+def _toml(text: str) -> str:
+    import json
+
+    return json.dumps(text)
