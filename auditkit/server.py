@@ -28,7 +28,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -228,6 +228,7 @@ class Server:
         self.superuser = superuser
         self.socket_dir = root
         self.datadir = root / "data"
+        self._owner = os.getpid()
         self._process: subprocess.Popen[bytes] | None = None
         self._watchdog = subprocess.Popen(
             ["/bin/sh", "-c", _WATCHDOG, root],
@@ -297,7 +298,9 @@ class Server:
         self.stop()
 
     def stop(self) -> None:
-        """Stop PostgreSQL and remove its directory; harmless when repeated."""
+        """Stop PostgreSQL and remove its directory; harmless when repeated, or in a forked child."""
+        if os.getpid() != self._owner:
+            return
         self._let_go()
         while self._watchdog.poll() is None:
             if self._process:
@@ -344,6 +347,7 @@ def start(
     cluster: Path | None = None,
     superuser: str = "postgres",
     settings: Mapping[str, str] | None = None,
+    extension_files: Path | None = None,
     label: str = "shadow",
 ) -> Server:
     """Start a scratch cluster and return once it answers.
@@ -355,8 +359,9 @@ def start(
         cluster: start a copy of what :meth:`Server.freeze` kept, instead of an empty cluster; superuser
             and major version are then the kept ones.
         superuser: name of the bootstrap role, which the catalog shows as owner of everything built in.
-        settings: server settings on top of ``SETTINGS``, such as ``wal_level`` or
-            ``extension_control_path``.
+        settings: server settings on top of ``SETTINGS``, such as ``wal_level``.
+        extension_files: a directory with ``NAME.control`` and ``NAME--VERSION.sql`` files, for extensions
+            that the binaries lack; works with every version, and the installation is not touched.
         label: part of the directory's name, for people who list processes.
 
     Raises:
@@ -374,10 +379,20 @@ def start(
             f"found; install PostgreSQL {major} or remove the directory so that it is made anew"
         )
     launcher = _launcher(binaries)
-    root = _new_name(label, executable=launcher.copies)
+    copied = launcher.unreachable or (extension_files is not None and binaries.major < 18)
+    root = _new_name(label, executable=copied)
     server = Server(binaries, root, superuser)
+    settings = dict(settings or {})
     try:
-        _configure(root, settings or {})
+        if copied:
+            copy = binaries.copy(root / "binaries")
+            launcher = replace(launcher, bindir=copy.bindir)
+        if extension_files is not None:
+            here = copy.sharedir if copied else root
+            shutil.copytree(extension_files, here / "extension", dirs_exist_ok=True)
+            if binaries.major >= 18:
+                settings.setdefault("extension_control_path", f"{here}:$system")
+        _configure(root, settings)
         _fill(server, launcher, Path(cluster) if cluster else None)
         server._process = launcher.launch(
             root, "postgres", "-D", str(server.datadir), f"--config-file={root / 'postgresql.conf'}"
@@ -396,18 +411,17 @@ class _Launcher:
     bindir: Path
     prefix: tuple[str, ...] = ()
     uid: int | None = None
-    copies: bool = False  # nobody may not enter the directory of the binaries, such as a venv below /root
+    unreachable: bool = False  # nobody may not enter the directory of the binaries, as in a venv below /root
 
     def launch(self, root: Path, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         """Start a program in its own session, its output in the log and its pid in the pid file."""
         if self.uid is not None:
             _run("chown", "-R", f"{self.uid}:{self.uid}", str(root))
-        bindir = next(root.glob("binaries/**/bin")) if self.copies else self.bindir
         # Nothing else of our environment: SQL in a migration could read the credentials in it.
         keep = {name: os.environ[name] for name in ("PATH", "LD_LIBRARY_PATH") if name in os.environ}
         with (root / "log").open("ab") as log:
             return subprocess.Popen(
-                ["/bin/sh", "-c", _LAUNCH, root, *self.prefix, str(bindir / program), *arguments],
+                ["/bin/sh", "-c", _LAUNCH, root, *self.prefix, str(self.bindir / program), *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -430,7 +444,7 @@ def _launcher(binaries: Binaries) -> _Launcher:
         subprocess.run(probe, check=True, user=NOBODY, group=NOBODY, extra_groups=[], **_QUIET)
         return _Launcher(binaries.bindir, uid=NOBODY)
     except (OSError, subprocess.CalledProcessError):
-        return _Launcher(binaries.bindir, uid=NOBODY, copies=True)
+        return _Launcher(binaries.bindir, uid=NOBODY, unreachable=True)
 
 
 @functools.cache
@@ -487,8 +501,6 @@ def _configure(root: Path, settings: Mapping[str, str]) -> None:
 
 def _fill(server: Server, launcher: _Launcher, cluster: Path | None) -> None:
     """Put a data directory in place: a copy of *cluster* or of a cached ``initdb``, else a new ``initdb``."""
-    if launcher.copies:
-        server.binaries.copy(server.socket_dir / "binaries")
     # Small WAL segments: a cluster to copy is 28 MB instead of 39. Checksums guard against failing disks.
     options = ["-U", server.superuser, "--auth=trust", "--encoding=UTF8", "--no-sync", "--wal-segsize=1"]
     options += ["--no-data-checksums"] if server.version >= 180000 else []
@@ -496,9 +508,12 @@ def _fill(server: Server, launcher: _Launcher, cluster: Path | None) -> None:
     manifest = {"superuser": server.superuser, "version": server.version, "initdb": options}
     manifest |= {"binaries": str(server.binaries.bindir), "built": built}
     cached = None if cluster else _cached(manifest)
-    with contextlib.suppress(ServerFailed):
-        if cached and _manifest(cached) == manifest:
-            cluster = cached
+    if cached and cached.exists():
+        with contextlib.suppress(OSError, ServerFailed):
+            cluster = cached if _manifest(cached) == manifest else None
+            os.utime(cached)
+        if cluster is None:
+            shutil.rmtree(cached, ignore_errors=True)
     if cluster:
         _run("cp", "-R", str(cluster), str(server.datadir))
         server.datadir.chmod(0o700)
@@ -510,10 +525,12 @@ def _fill(server: Server, launcher: _Launcher, cluster: Path | None) -> None:
     else:
         raise _failed(server, "initdb failed")
     (server.socket_dir / "pid").unlink()
-    with contextlib.suppress(OSError, ServerFailed):  # a cache that cannot be written only costs time
-        if cached:
-            shutil.rmtree(cached, ignore_errors=True)
+    if cached:
+        with contextlib.suppress(OSError, ServerFailed):  # a cache that cannot be written only costs time
             _keep(server.datadir, cached, manifest)
+            for old in cached.parent.iterdir():
+                if time.time() - old.stat().st_mtime > 30 * 24 * HOUR:
+                    shutil.rmtree(old)
 
 
 def _cached(manifest: Mapping[str, Any]) -> Path | None:
