@@ -1,3 +1,140 @@
-"""auditkit: why do these PostgreSQL databases differ?"""
+"""auditkit: why do these PostgreSQL databases differ?
+
+    import auditkit
+
+    production = auditkit.snapshot("production")      # everything in it, as DataFrames
+    production.facts[production.facts.kind == "policy"]
+    audit = auditkit.explain("production")            # what differs from the migrations, why, what to do
+    audit.findings
+
+Names are environments of ``auditkit.toml``, connection strings, snapshot files, ``migrations`` or
+``migrations@GITREF``. Everything only reads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from auditkit.catalog.snapshot import Snapshot
+    from auditkit.progress import Progress
+    from auditkit.report.document import Audit
 
 __version__ = "0.1.0"
+__all__ = ["diff", "explain", "migrations", "scheduled", "snapshot", "verify"]
+
+
+def snapshot(source: str, *, config: str = "") -> Snapshot:
+    """Everything *source* holds: ``.facts``, ``.edges``, ``.history``, ``.table(kind)``, ``.fingerprint``.
+
+    Raises:
+        AuditError: *source* is unknown, cannot be reached or read; one line says what to do.
+    """
+    from auditkit import audit
+    from auditkit import config as settings
+
+    loaded = settings.load(config or None)
+    return audit.take(loaded.source(source), loaded)
+
+
+def diff(left: str, right: str, *, config: str = "") -> pd.DataFrame:
+    """How *right* differs from *left*: columns kind, identity, change, attribute, left, right (text)."""
+    import pandas as pd
+
+    from auditkit import audit
+    from auditkit import config as settings
+
+    loaded = settings.load(config or None)
+    document = audit.diff(loaded.source(left), loaded.source(right), loaded)
+    columns = ["kind", "identity", "change", "attribute", "left", "right"]
+    return pd.DataFrame(document["deltas"], columns=columns)
+
+
+def migrations(environments: str | Sequence[str] = "all", *, config: str = "") -> pd.DataFrame:
+    """Which migration is in which state where: columns version, name, file, and one per environment."""
+    from auditkit import audit
+    from auditkit import config as settings
+
+    loaded = settings.load(config or None)
+    return audit.history(loaded.sources(environments), loaded)[0].frame()
+
+
+def explain(
+    environments: str | Sequence[str] = "all",
+    *,
+    baseline: str = "migrations",
+    config: str = "",
+    schemas: str | Sequence[str] = (),
+    fail_on: str | None = None,
+) -> Audit:
+    """What differs in the environments from what was meant, why, and what to do.
+
+    Inside a report that ``auditkit report`` is making, the audit it has already computed is returned.
+    """
+    from auditkit import audit
+    from auditkit.report.document import handed_over
+
+    return handed_over() or audit.explain(
+        environments,
+        baseline=baseline,
+        config_file=config,
+        schemas=schemas,
+        fail_on=fail_on,
+        notebook="root_cause",
+        progress=_progress(),
+    )
+
+
+def scheduled(
+    environments: str | Sequence[str] = "all",
+    *,
+    baseline: str = "migrations",
+    history_dir: str = "",
+    config: str = "",
+    fail_on: str | None = None,
+) -> Audit:
+    """:func:`explain`, plus what is new, persisting or resolved since the last run in *history_dir*."""
+    from auditkit import audit
+    from auditkit.report.document import handed_over
+
+    return handed_over() or audit.scheduled(
+        environments,
+        baseline=baseline,
+        history_dir=history_dir,
+        config_file=config,
+        fail_on=fail_on,
+        progress=_progress(),
+    )
+
+
+def verify(
+    environment: str,
+    *,
+    before: str,
+    expected_version: str = "",
+    deployed_at: str = "",
+    config: str = "",
+    fail_on: str | None = None,
+) -> Audit:
+    """After a deployment: did exactly what was intended happen, compared with the snapshot *before*?"""
+    from auditkit import audit
+    from auditkit.report.document import handed_over
+
+    return handed_over() or audit.verify(
+        environment,
+        before=before,
+        expected_version=expected_version,
+        deployed_at=deployed_at,
+        config_file=config,
+        fail_on=fail_on,
+        progress=_progress(),
+    )
+
+
+def _progress() -> Progress:
+    from auditkit.progress import Progress
+
+    return Progress()
