@@ -347,7 +347,7 @@ def start(
     cluster: Path | None = None,
     superuser: str = "postgres",
     settings: Mapping[str, str] | None = None,
-    extension_files: Path | None = None,
+    extension_files: Mapping[str, str] | None = None,
     label: str = "shadow",
 ) -> Server:
     """Start a scratch cluster and return once it answers.
@@ -360,8 +360,8 @@ def start(
             and major version are then the kept ones.
         superuser: name of the bootstrap role, which the catalog shows as owner of everything built in.
         settings: server settings on top of ``SETTINGS``, such as ``wal_level``.
-        extension_files: a directory with ``NAME.control`` and ``NAME--VERSION.sql`` files, for extensions
-            that the binaries lack; works with every version, and the installation is not touched.
+        extension_files: texts of ``NAME.control`` and ``NAME--VERSION.sql`` files, by file name, for
+            extensions that the binaries lack; works with every version, the installation is not touched.
         label: part of the directory's name, for people who list processes.
 
     Raises:
@@ -379,19 +379,20 @@ def start(
             f"found; install PostgreSQL {major} or remove the directory so that it is made anew"
         )
     launcher = _launcher(binaries)
-    copied = launcher.unreachable or (extension_files is not None and binaries.major < 18)
+    copied = launcher.unreachable or bool(extension_files and binaries.major < 18)
     root = _new_name(label, executable=copied)
     server = Server(binaries, root, superuser)
     settings = dict(settings or {})
     try:
+        share = root
         if copied:
             copy = binaries.copy(root / "binaries")
-            launcher = replace(launcher, bindir=copy.bindir)
-        if extension_files is not None:
-            here = copy.sharedir if copied else root
-            shutil.copytree(extension_files, here / "extension", dirs_exist_ok=True)
-            if binaries.major >= 18:
-                settings.setdefault("extension_control_path", f"{here}:$system")
+            launcher, share = replace(launcher, bindir=copy.bindir), copy.sharedir
+        elif extension_files:
+            settings.setdefault("extension_control_path", f"{root}:$system")
+        for name, text in (extension_files or {}).items():
+            (share / "extension").mkdir(exist_ok=True)
+            (share / "extension" / Path(name).name).write_text(text, encoding="utf-8")
         _configure(root, settings)
         _fill(server, launcher, Path(cluster) if cluster else None)
         server._process = launcher.launch(

