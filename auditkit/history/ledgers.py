@@ -485,7 +485,7 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relnatts BETWEEN 1 AND 24
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 GROUP BY n.oid, n.nspname, c.oid, c.relname, c.relowner
-HAVING bool_or(a.attname = ANY (%s))
+HAVING bool_or(a.attname = ANY (%s)) OR c.relname = 'ar_internal_metadata'
 ORDER BY n.nspname, c.relname
 """
 
@@ -592,8 +592,7 @@ def _rows(connection: psycopg.Connection[Any], found: LedgerTable) -> tuple[list
         if ledger.identify:
             row["version"], row["name"] = ledger.identify(row["version"])
         row["name"] = row["name"] or ""
-        row |= {"tool": found.tool, "table": found.label}
-    return rows, None
+    return [{"tool": found.tool, "table": found.label, **row} for row in rows], None
 
 
 _EXPRESSIONS = (

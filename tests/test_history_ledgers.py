@@ -1,0 +1,282 @@
+"""Ledgers: recognised by their columns, read in one SELECT, and never mistaken for absent."""
+
+from __future__ import annotations
+
+import hashlib
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import psycopg.conninfo
+import pytest
+
+from auditkit.connect import connect
+from auditkit.history.ledgers import LEDGERS, choose, find_ledgers, not_detectable, read_history, read_ledgers
+
+HISTORIES = Path(__file__).parent / "histories"
+
+#: version, name, state, position, applied_at of every row that the tables in tests/histories hold.
+EXPECTED: dict[str, list[tuple[Any, ...]]] = {
+    "flyway": [
+        ("1", "<< Flyway Baseline >>", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("1.1", "add column", "applied", 2, "2024-01-02T10:00:00.000000Z"),
+        ("", "views", "applied", 3, "2024-01-02T10:00:01.000000Z"),
+        ("1.2", "broken", "failed", 4, "2024-01-03T10:00:00.000000Z"),
+    ],
+    "liquibase": [
+        ("db/a.sql::1::ann", "1", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("db/a.sql::2::ann", "2", "applied", 2, "2024-01-01T10:00:01.000000Z"),
+    ],
+    "golang-migrate": [("3", "", "failed", None, None)],
+    "ecto": [
+        ("20240101000000", "", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("20240102000000", "", "applied", 2, "2024-01-02T10:00:00.000000Z"),
+    ],
+    "rails": [
+        ("20240101000000", "", "applied", None, None),
+        ("20240102000000", "", "applied", None, None),
+    ],
+    "goose": [
+        ("1", "", "applied", 2, "2024-01-01T10:00:00.000000Z"),
+        ("2", "", "applied", 3, "2024-01-02T10:00:00.000000Z"),
+        ("2", "", "rolled_back", 4, "2024-01-03T10:00:00.000000Z"),
+    ],
+    "sqlx": [
+        ("1", "add_users", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("2", "broken", "failed", 2, "2024-01-02T10:00:00.000000Z"),
+    ],
+    "prisma": [
+        ("20240101000000", "init", "applied", 1, "2024-01-01T10:00:01.000000Z"),
+        ("20240102000000", "two", "rolled_back", 2, None),
+        ("20240102000000", "two", "failed", 3, None),
+    ],
+    "refinery": [
+        ("1", "initial", "applied", 2, "2024-01-01T10:00:00.500000Z"),
+        ("2", "more", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+    ],
+    "atlas": [
+        ("20240101000000", "baseline", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("20240102000000", "two", "failed", 2, "2024-01-02T10:00:00.000000Z"),
+    ],
+    "knex": [
+        ("20240101000000", "users", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("20240102000000", "posts", "applied", 2, "2024-01-02T10:00:00.000000Z"),
+    ],
+    "typeorm": [("1704103200000", "AddUsers", "applied", 1, None)],
+    "sequelize": [("20240101000000", "users", "applied", None, None)],
+    "node-pg-migrate": [("1704103200000", "users", "applied", 1, "2024-01-01T10:00:00.000000Z")],
+    "diesel": [
+        ("00000000000000", "", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("20240102000000", "", "applied", 2, "2024-01-02T10:00:00.000000Z"),
+    ],
+    "efcore": [("20240101000000", "Init", "applied", None, None)],
+    "yoyo": [("20240101", "01_users", "applied", 1, "2024-01-01T10:00:00.000000Z")],
+    "sqitch": [("users", "", "applied", 1, "2024-01-01T10:00:00.000000Z")],
+    "postgres-migrations": [
+        ("0", "create-migrations-table", "applied", 1, "2024-01-01T10:00:00.000000Z"),
+        ("1", "users", "applied", 2, "2024-01-01T10:00:01.000000Z"),
+    ],
+}
+#: Tested with the real tools, in test_history_tools.py.
+REAL = {"supabase", "django", "alembic", "dbmate", "drizzle"}
+
+
+@pytest.fixture
+def auditor() -> Iterator[Callable[[str], str]]:
+    """Turns a conninfo into that of a role with no rights but LOGIN."""
+    role = f"auditor_{uuid.uuid4().hex[:8]}"
+    used: list[str] = []
+
+    def switch(conninfo: str) -> str:
+        used.append(conninfo)
+        execute(conninfo, f"CREATE ROLE {role} LOGIN")
+        return psycopg.conninfo.make_conninfo(conninfo, user=role)
+
+    yield switch
+    for conninfo in used:
+        execute(conninfo, f"DROP OWNED BY {role}", f"DROP ROLE {role}")
+
+
+def load(conninfo: str, name: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        connection.execute((HISTORIES / f"{name}.sql").read_text())
+
+
+def execute(conninfo: str, *statements: str) -> None:
+    with psycopg.connect(conninfo, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement)
+
+
+def test_every_ledger_has_a_test() -> None:
+    assert set(LEDGERS) == set(EXPECTED) | REAL
+
+
+@pytest.mark.parametrize("tool", sorted(EXPECTED))
+def test_a_ledger_is_recognised_by_its_columns_and_read(database: str, tool: str) -> None:
+    load(database, tool)
+    with connect(database) as connection:
+        (found,) = find_ledgers(connection)
+        history = read_history(connection)
+    assert found.tool == history.tool == tool
+    rows = sorted(history.rows, key=lambda row: (row["version"] == "", row["version"], row["position"] or 0))
+    fields = ("version", "name", "state", "position", "applied_at")
+    key = lambda row: (row[0] == "", row[0], row[3] or 0)  # noqa: E731
+    assert [tuple(row[name] for name in fields) for row in rows] == sorted(EXPECTED[tool], key=key)
+    assert all(row["xmin"] > 0 and row["age"] >= 1 for row in rows)
+    assert list(rows[0]) == [
+        "tool",
+        "table",
+        "version",
+        "name",
+        "state",
+        "position",
+        "applied_at",
+        "checksum",
+        "statements",
+        "applied_by",
+        "note",
+        "xmin",
+        "age",
+    ]
+
+
+def test_all_ledgers_at_once_do_not_get_mixed_up(database: str) -> None:
+    for tool in EXPECTED:
+        execute(database, f'CREATE SCHEMA "x_{tool}"')
+        sql = (HISTORIES / f"{tool}.sql").read_text().replace("public.", f'"x_{tool}".')
+        execute(database, sql)
+    with connect(database) as connection:
+        found = find_ledgers(connection)
+    assert sorted(table.tool for table in found) == sorted(EXPECTED)
+
+
+def test_rails_and_dbmate_are_told_apart(database: str) -> None:
+    execute(database, "CREATE TABLE schema_migrations (version varchar PRIMARY KEY)")
+    with connect(database) as connection:
+        assert read_history(connection).tool == "dbmate"
+        assert read_history(connection, "rails").tool == "rails"
+        execute(database, "CREATE TABLE ar_internal_metadata (key varchar PRIMARY KEY)")
+        assert read_history(connection).tool == "rails"
+        assert read_history(connection, "dbmate").tool == "dbmate"
+
+
+def test_tables_that_only_look_like_ledgers_are_not(database: str) -> None:
+    execute(
+        database,
+        "CREATE TABLE releases (version varchar PRIMARY KEY)",
+        "CREATE TABLE schema_migrations (version varchar, author text)",
+        "CREATE TABLE tags (name varchar PRIMARY KEY)",
+        "CREATE TABLE flyway_schema_history (id int)",
+        "CREATE VIEW databasechangelog AS SELECT 1 AS id",
+    )
+    with connect(database) as connection:
+        history = read_history(connection)
+    assert (history.tool, history.rows, history.readable) == (None, (), True)
+    assert history.notes == ("no migration history table was found",)
+
+
+def test_a_ledger_under_another_name_is_found(database: str) -> None:
+    load(database, "flyway")
+    execute(database, 'ALTER TABLE flyway_schema_history RENAME TO "My; history"')
+    with connect(database) as connection:
+        history = read_history(connection)
+    assert (history.tool, history.table, len(history.rows)) == ("flyway", "public.My; history", 4)
+
+
+def test_the_ledgers_of_the_supabase_platform_are_not_the_projects(database: str) -> None:
+    load(database, "supabase-hosted")
+    with psycopg.connect(database, autocommit=True) as connection:
+        for role, schema in (("supabase_auth_admin", "auth"), ("supabase_storage_admin", "storage")):
+            if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [role]).fetchone():
+                connection.execute(f"CREATE ROLE {role}")
+            table = "schema_migrations" if schema == "auth" else "migrations"
+            connection.execute(f"ALTER TABLE {schema}.{table} OWNER TO {role}")
+    with connect(database) as connection:
+        records = read_ledgers(connection)
+    assert {record["schema"]: (record["platform"], len(record["rows"])) for record in records} == {
+        "auth": ("Supabase Auth", 0),
+        "realtime": (None, 0),  # here its owner is no role of the platform's
+        "storage": ("Supabase Storage", 0),
+        "supabase_migrations": (None, 2),
+    }
+    history = choose(records, "supabase")
+    assert [(row["version"], row["name"], row["applied_by"]) for row in history.rows] == [
+        ("20240101000000", "users", "ann@example.org"),
+        ("20240102000000", "", None),
+    ]
+    assert history.others == ("realtime.schema_migrations (ecto)",)
+
+
+def test_a_ledger_that_may_not_be_read_is_not_an_empty_one(
+    database: str, auditor: Callable[[str], str]
+) -> None:
+    load(database, "supabase-hosted")
+    conninfo = auditor(database)
+    with connect(conninfo) as connection:
+        history = read_history(connection, "supabase")
+        role = connection.info.user
+    assert (history.tool, history.readable, history.rows) == ("supabase", False, ())
+    assert history.not_checked == (
+        {
+            "what": "migration history (supabase, supabase_migrations.schema_migrations)",
+            "why": f"role {role} lacks USAGE on the schema",
+            "fix": f"GRANT USAGE ON SCHEMA supabase_migrations TO {role}; "
+            f"GRANT SELECT ON supabase_migrations.schema_migrations TO {role};",
+        },
+    )
+    execute(database, history.not_checked[0]["fix"])
+    with connect(conninfo) as connection:
+        assert len(read_history(connection, "supabase").rows) == 2
+
+
+def test_row_level_security_can_hide_rows_and_that_is_said(
+    database: str, auditor: Callable[[str], str]
+) -> None:
+    load(database, "ecto")
+    conninfo = auditor(database)
+    with connect(conninfo) as connection:
+        role = connection.info.user
+        execute(database, f"GRANT SELECT ON schema_migrations TO {role}")
+        assert len(read_history(connection).rows) == 2
+        execute(database, "ALTER TABLE schema_migrations ENABLE ROW LEVEL SECURITY")
+        history = read_history(connection)
+    assert not history.readable
+    assert history.not_checked[0]["why"] == f"row-level security can hide its rows from role {role}"
+
+
+def test_several_ledgers_the_projects_is_taken_and_the_others_are_named(database: str) -> None:
+    load(database, "knex")
+    load(database, "sequelize")
+    with connect(database) as connection:
+        records = read_ledgers(connection)
+    assert choose(records, "sequelize").tool == "sequelize"
+    history = choose(records)
+    assert history.tool == "knex"
+    assert history.notes == (
+        "history read from public.knex_migrations (knex); there is also public.SequelizeMeta (sequelize)",
+    )
+    assert choose(records, "supabase").notes[-1] == (
+        "the files are supabase's, but the database has the ledger of knex (public.knex_migrations)"
+    )
+
+
+def test_checksums_are_those_of_the_tools() -> None:
+    # The vector is from flyway/flyway issue 2474.
+    script = b"alter table location_history add column valid_until timestamp with time zone;"
+    flyway = LEDGERS["flyway"].checksums
+    prisma = LEDGERS["prisma"].checksums
+    sqlx = LEDGERS["sqlx"].checksums
+    assert flyway and prisma and sqlx
+    assert flyway(script) == flyway(b"\xef\xbb\xbf" + script + b"\r\n") == frozenset({"-1039259818"})
+    assert hashlib.sha256(b"a\r\nb").hexdigest() in prisma(b"a\nb")
+    assert hashlib.sha256(b"a\nb").hexdigest() in prisma(b"a\r\nb")
+    assert sqlx(b"x") == frozenset({hashlib.sha384(b"x").hexdigest()})
+
+
+def test_what_a_ledger_cannot_show_is_listed() -> None:
+    assert not_detectable(None) == ()
+    assert any("edits" in item for item in not_detectable("dbmate"))
+    assert any("skipped" in item for item in not_detectable("golang-migrate"))
