@@ -21,10 +21,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditkit.catalog.kinds import KINDS
 from auditkit.history.split import split
 
 if TYPE_CHECKING:
-    from auditkit.catalog.snapshot import Snapshot
+    from auditkit.catalog.snapshot import Fact, Snapshot
 
 __all__ = ["BUNDLED", "StandIn", "settings", "wanted", "write"]
 
@@ -46,6 +47,8 @@ BUNDLED = frozenset(
     script.name.removesuffix(".sql") for script in _SCRIPTS.iterdir() if script.name.endswith(".sql")
 )
 
+_REQUEST = "SELECT nextval('net.http_request_queue_id_seq')"
+_VAULT_ROW = "INSERT INTO vault.secrets (secret, name, description) VALUES ('', $2, $3) RETURNING id"
 _UUID = "SELECT pg_catalog.gen_random_uuid()"
 _NAMED_UUID = "SELECT md5($1::text || $2)::uuid"
 _DIGEST = """SELECT CASE lower($2)
@@ -76,10 +79,7 @@ BEHAVIOUR: dict[str, dict[str, str]] = {
         "gen_random_bytes/1": """SELECT substr(string_agg(uuid_send(pg_catalog.gen_random_uuid()), ''), 1, $1)
             FROM generate_series(0, $1 / 16)""",
     },
-    "pg_net": {
-        name: "SELECT nextval('net.http_request_queue_id_seq')"
-        for name in ("http_get/4", "http_post/5", "http_delete/4", "http_delete/5")
-    },
+    "pg_net": dict.fromkeys(("http_get/4", "http_post/5", "http_delete/4", "http_delete/5"), _REQUEST),
     "pg_cron": {
         "schedule/3": """INSERT INTO cron.job (jobname, schedule, command) VALUES ($1, $2, $3)
             ON CONFLICT ON CONSTRAINT jobname_username_uniq
@@ -88,8 +88,8 @@ BEHAVIOUR: dict[str, dict[str, str]] = {
         "unschedule/1": "DELETE FROM cron.job WHERE $1::text IN (jobname, jobid::text); SELECT true",
     },
     "supabase_vault": {
-        "create_secret/3": "INSERT INTO vault.secrets (secret, name, description) VALUES ('', $2, $3) RETURNING id",
-        "create_secret/4": "INSERT INTO vault.secrets (secret, name, description) VALUES ('', $2, $3) RETURNING id",
+        "create_secret/3": _VAULT_ROW,
+        "create_secret/4": _VAULT_ROW,
     },
     "pgmq": {
         "create/1": "SELECT",
@@ -263,5 +263,365 @@ def _arguments(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
+# --- from the audited database's catalog --------------------------------------------------------------------
+
+#: Functions PostgreSQL has built in that carry a base type of a given length and passing: what its input
+#: and output functions are made of. A type of any other shape is stored as text.
+_CARRIERS = {("8", "true"): "int8", ("4", "true"): "int4", ("2", "true"): "int2"}
+_TEXT = {"input": "textin", "output": "textout", "receive": "textrecv", "send": "textsend"}
+_STORAGE = {"p": "plain", "e": "external", "m": "main", "x": "extended"}
+_ALIGNMENT = {"c": "char", "s": "int2", "i": "int4", "d": "double"}
+
+#: Handlers that PostgreSQL calls while objects are created: any it has built in will do.
+_HANDLERS = {
+    "index_am_handler": "gisthandler",
+    "table_am_handler": "heap_tableam_handler",
+    "tsm_handler": "tsm_bernoulli_handler",
+}
+#: Types that no procedural language may take or return. A function of that kind is bound to the input
+#: function of pseudo-type internal, which raises an error whatever it is given.
+_PSEUDO = re.compile(r'\b(?:cstring|internal|\w+_handler)\b|"any"')
+
+_ORDER = (
+    "schema",
+    "type",
+    "domain constraint",
+    "function",
+    "procedure",
+    "access method",
+    "operator",
+    "operator family",
+    "operator class",
+    "operator of access method",
+    "function of access method",
+    "cast",
+    "aggregate",
+    "sequence",
+    "table",
+    "table constraint",
+    "index",
+    "view",
+    "trigger",
+    "policy",
+    "foreign-data wrapper",
+    "text search template",
+    "text search dictionary",
+)
+
+_REQUIRES = {"earthdistance": ("cube",)}
+
+
 def _from_snapshot(snapshot: Snapshot | None, name: str) -> _Script | None:
-    return None
+    if snapshot is None:
+        return None
+    extension = next(
+        (fact for fact in snapshot.iter() if fact.kind == "extension" and fact.name == name), None
+    )
+    if extension is None:
+        return None
+    schema = str(extension.attributes["extension_schema"])
+    version = str(extension.attributes["version"])
+    members = sorted(
+        (fact for fact in snapshot.iter() if fact.extension == name and fact.kind in _ORDER),
+        key=lambda fact: (_ORDER.index(fact.kind), fact.identity),
+    )
+    bundled = _from_bundle(name)
+    fixed = name in FIXED_SCHEMA or schema in (name, "pg_catalog")
+    relocatable = (
+        bundled.relocatable
+        if bundled
+        else not fixed and all(fact.schema in (schema, None) for fact in members)
+    )
+    statements = list(_Members(snapshot, name, members).statements())
+    if not fixed:
+        prefix = "" if relocatable else "@extschema@."
+        statements = [_in_schema(statement, schema, prefix) for statement in statements]
+    return _Script(
+        name=name,
+        version=version,
+        relocatable=relocatable,
+        schema=schema if fixed else None,
+        requires=bundled.requires if bundled else _REQUIRES.get(name, ()),
+        body=fixpoint(statements),
+        origin="audited database",
+        says=f"{name} {version}: stand-in written from the audited database's catalog "
+        f"(members: {len(members)}); its functions do not work",
+    )
+
+
+def fixpoint(statements: Iterable[str]) -> str:
+    """One ``DO`` command that runs *statements* in an order that works, whatever order they come in.
+
+    Each round runs what is left and keeps what succeeded; it ends when a round brings nothing. What never
+    ran is reported by a warning that starts with ``auditkit:``.
+    """
+    texts = ",\n".join(_dollar(statement) for statement in statements)
+    return f"""SET LOCAL check_function_bodies = off;
+SET LOCAL client_min_messages = warning;
+DO $auditkit_do$
+DECLARE
+  left_over text[] := ARRAY[
+{texts}
+  ]::text[];
+  failed text[];
+  reasons text[];
+  command text;
+BEGIN
+  LOOP
+    failed := '{{}}';
+    reasons := '{{}}';
+    FOREACH command IN ARRAY left_over LOOP
+      BEGIN
+        EXECUTE command;
+      EXCEPTION WHEN OTHERS THEN
+        failed := failed || command;
+        reasons := reasons || SQLERRM;
+      END;
+    END LOOP;
+    EXIT WHEN cardinality(failed) IN (0, cardinality(left_over));
+    left_over := failed;
+  END LOOP;
+  FOR place IN 1 .. cardinality(failed) LOOP
+    RAISE WARNING 'auditkit: % (%)', reasons[place], left(failed[place], 120);
+  END LOOP;
+END
+$auditkit_do$;
+"""
+
+
+def _dollar(text: str) -> str:
+    """*text* as a literal inside the body of `fixpoint`, however hostile."""
+    number = 0
+    while f"$s{number}$" in text:
+        number += 1
+    text = text.replace("$auditkit_do$", "$auditkit_d0$")
+    return f"$s{number}${text}$s{number}$"
+
+
+def _in_schema(statement: str, schema: str, prefix: str) -> str:
+    """Let names in the extension's own schema follow the schema that CREATE EXTENSION asks for."""
+    quoted = re.escape(schema.replace('"', '""'))
+    return re.sub(
+        rf'(?<![\w".$])(?:"{quoted}"|{quoted})\.(?=[^\s\w]|\w)', prefix.replace("\\", ""), statement
+    )
+
+
+class _Members:
+    """The statements that create the members of one extension, with functions that do no real work."""
+
+    def __init__(self, snapshot: Snapshot, extension: str, members: list[Fact]) -> None:
+        self.snapshot = snapshot
+        self.extension = extension
+        self.members = members
+        self.internal: dict[str, str] = {}  # function identity → built-in function it is bound to
+        self.harmless: set[str] = set()  # functions that CREATE commands call
+        for fact in members:
+            if _is_base_type(fact):
+                self._bind(fact)
+            elif fact.kind == "foreign-data wrapper":
+                self.harmless.add(_squeeze(str(fact.attributes["validator"])))
+            elif fact.kind == "text search template":
+                self.internal[_squeeze(str(fact.attributes["init"]))] = "dsimple_init"
+                self.internal[_squeeze(str(fact.attributes["lexize"]))] = "dsimple_lexize"
+
+    def _bind(self, fact: Fact) -> None:
+        properties = _properties(fact)
+        carrier = _CARRIERS.get((properties["length"], properties["by_value"]))
+        for role, builtin in _TEXT.items():
+            if properties[role] != "-":
+                short = builtin.removeprefix("text")
+                self.internal[_squeeze(properties[role])] = f"{carrier}{short}" if carrier else builtin
+        if properties["typmod_in"] != "-":
+            # One number in parentheses, kept and shown as it is, as in bit(3).
+            self.internal[_squeeze(properties["typmod_in"])] = "bittypmodin"
+
+    def statements(self) -> Iterable[str]:
+        shells = [
+            fact for fact in self.members if fact.kind == "type" and fact.attributes["variant"] == "base"
+        ]
+        yield from (f"CREATE TYPE {fact.identity}" for fact in shells)
+        for fact in self.members:
+            yield from self._create(fact)
+
+    def _create(self, fact: Fact) -> Iterable[str]:
+        value = fact.attributes
+        match fact.kind:
+            case "type" if _is_base_type(fact):
+                yield self._base_type(fact)
+            case "function":
+                yield from self._function(fact)
+            case "access method":
+                kind = str(value["type"]).upper()
+                yield f"CREATE ACCESS METHOD {fact.identity} TYPE {kind} HANDLER {_called(value['handler'])}"
+            case "operator":
+                yield _operator(fact)
+            case "operator family":
+                family, _, method = fact.identity.rpartition(" USING ")
+                yield f"CREATE OPERATOR FAMILY {family} USING {method}"
+            case "operator class":
+                name, _, method = fact.identity.rpartition(" USING ")
+                default = " DEFAULT" * bool(value["default"])
+                family = str(value["family"]).rpartition(" USING ")[0]
+                yield (
+                    f"CREATE OPERATOR CLASS {name}{default} FOR TYPE {value['type']} USING {method}"
+                    f" FAMILY {family} AS STORAGE {value['storage'] or value['type']}"
+                )
+            case "operator of access method" | "function of access method":
+                yield _family_member(fact)
+            case "cast":
+                how = {
+                    "function": f"WITH FUNCTION {value['function']}",
+                    "inout": "WITH INOUT",
+                    "binary": "WITHOUT FUNCTION",
+                }[str(value["method"])]
+                context = str(value["context"])
+                yield f"CREATE CAST {fact.identity} {how}" + (
+                    f" AS {context.upper()}" * (context != "explicit")
+                )
+            case "aggregate":
+                yield _aggregate(fact)
+            case "foreign-data wrapper":
+                handlers = [
+                    f"{key.upper()} {_called(value[key])}" for key in ("handler", "validator") if value[key]
+                ]
+                yield f"CREATE FOREIGN DATA WRAPPER {fact.identity} {' '.join(handlers)}"
+            case "text search template":
+                parts = [f"{key.upper()} = {_called(value[key])}" for key in ("init", "lexize") if value[key]]
+                yield f"CREATE TEXT SEARCH TEMPLATE {fact.identity} ({', '.join(parts)})"
+            case "text search dictionary":
+                yield f"CREATE TEXT SEARCH DICTIONARY {fact.identity} (TEMPLATE = {value['template']})"
+            case kind:
+                if (create := KINDS[kind].create) is not None:
+                    yield from create(fact, self.snapshot)
+
+    def _base_type(self, fact: Fact) -> str:
+        properties = _properties(fact)
+        carried = (properties["length"], properties["by_value"]) in _CARRIERS
+        options = [
+            f"{word.upper()} = {_called(properties[word])}"
+            for word in ("input", "output", "receive", "send", "typmod_in")
+            if properties[word] != "-"
+        ]
+        if carried:
+            options += [f"INTERNALLENGTH = {properties['length']}", "PASSEDBYVALUE"]
+            options.append(f"ALIGNMENT = {_ALIGNMENT[properties['alignment']]}")
+        else:
+            storage = _STORAGE[properties["storage"]] if properties["length"] == "-1" else "extended"
+            options += [f"STORAGE = {storage}"]
+        options += [f"CATEGORY = {_quoted(properties['category'])}", f"PREFERRED = {properties['preferred']}"]
+        options.append(f"DELIMITER = {_quoted(properties['delimiter'])}")
+        if properties["category"] == "S":  # a string type, such as citext, has a collation
+            options.append("COLLATABLE = true")
+        return f"CREATE TYPE {fact.identity} ({', '.join(options)})"
+
+    def _function(self, fact: Fact) -> Iterable[str]:
+        value = fact.attributes
+        inputs = _arguments(fact.identity[fact.identity.index("(", len(fact.name)) + 1 : -1])
+        known = f"{fact.name}/{len(inputs)}" in BEHAVIOUR.get(self.extension, {})
+        if value["language"] in ("sql", "plpgsql") and not known:
+            create = KINDS["function"].create
+            assert create is not None
+            yield from create(fact, self.snapshot)
+            return
+        name = fact.identity[: fact.identity.index("(", len(fact.name))]
+        words = [
+            f"CREATE FUNCTION {name}({value['arguments']}) RETURNS {value['returns']}",
+            str(value["volatility"]).upper(),
+            "STRICT" * bool(value["strict"]),
+            f"PARALLEL {str(value['parallel']).upper()}",
+        ]
+        yield " ".join(filter(None, [*words, self._does(fact, len(inputs))]))
+
+    def _does(self, fact: Fact, inputs: int) -> str:
+        arguments, returns = str(fact.attributes["arguments"]), str(fact.attributes["returns"])
+        key = _squeeze(fact.identity)
+        builtin = self.internal.get(key) or _HANDLERS.get(returns)
+        if builtin is None and _PSEUDO.search(f"{arguments} {returns}"):
+            builtin = "internal_in"
+        if builtin is not None:
+            return f"LANGUAGE internal AS '{builtin}'"
+        if key in self.harmless:
+            return "LANGUAGE plpgsql AS 'BEGIN END'"
+        return body(self.extension, fact.name, inputs, returns)
+
+
+def _is_base_type(fact: Fact) -> bool:
+    return fact.kind == "type" and fact.attributes["variant"] == "base"
+
+
+def _properties(fact: Fact) -> dict[str, str]:
+    """``key=value`` pairs of a base type."""
+    pairs = fact.attributes["base_properties"]
+    assert isinstance(pairs, tuple)
+    return {key: value for key, _, value in (str(pair).partition("=") for pair in pairs)}
+
+
+def _squeeze(signature: str) -> str:
+    """A function's signature as both `regprocedure` and `pg_identify_object` would have it."""
+    return signature.replace(", ", ",").replace("pg_catalog.", "")
+
+
+def _called(signature: object) -> str:
+    """The name in ``schema.function(types)``."""
+    return str(signature).rpartition("(")[0]
+
+
+def _operator(fact: Fact) -> str:
+    value = fact.attributes
+    name, _, operands = fact.identity.rpartition("(")
+    left, right = _arguments(operands.rstrip(")"))
+    parts = [f"FUNCTION = {_called(value['function'])}"]
+    parts += [f"LEFTARG = {left}"] * (left.upper() != "NONE") + [f"RIGHTARG = {right}"] * (
+        right.upper() != "NONE"
+    )
+    for key, word in (("commutator", "COMMUTATOR"), ("negator", "NEGATOR")):
+        if value[key]:
+            parts.append(f"{word} = OPERATOR({_called(value[key])})")
+    for key, word in (("restrict_estimator", "RESTRICT"), ("join_estimator", "JOIN")):
+        # An estimator of the extension's own would raise an error whenever a query is planned.
+        if value[key] and "." not in str(value[key]):
+            parts.append(f"{word} = {_called(value[key])}")
+    parts += ["HASHES"] * bool(value["hashes"]) + ["MERGES"] * bool(value["merges"])
+    return f"CREATE OPERATOR {name} ({', '.join(parts)})"
+
+
+_FAMILY_MEMBER = re.compile(r"(operator|function) (\d+) \((.*?)\) of (.*) USING (.+)", re.DOTALL)
+
+
+def _family_member(fact: Fact) -> str:
+    match = _FAMILY_MEMBER.fullmatch(fact.identity)
+    assert match, fact.identity
+    what, number, operands, family, method = match.groups()
+    value = fact.attributes
+    if what == "function":
+        item = f"FUNCTION {number} ({operands}) {value['function']}"
+    else:
+        item = f"OPERATOR {number} {_called(value['operator'])}({operands})"
+        if value["sort_family"]:
+            item += f" FOR ORDER BY {str(value['sort_family']).rpartition(' USING ')[0]}"
+    return f"ALTER OPERATOR FAMILY {family} USING {method} ADD {item}"
+
+
+def _aggregate(fact: Fact) -> str:
+    value = fact.attributes
+    parts = [f"SFUNC = {_called(value['transition'])}", f"STYPE = {value['state']}"]
+    if value["final"]:
+        parts.append(
+            f"FINALFUNC = {_called(value['final'])}" + ", FINALFUNC_EXTRA" * bool(value["final_extra"])
+        )
+    if value["combine"]:
+        parts.append(f"COMBINEFUNC = {_called(value['combine'])}")
+    if value["serialize"]:
+        parts.append(f"SERIALFUNC = {_called(value['serialize'])}")
+        parts.append(f"DESERIALFUNC = {_called(value['deserialize'])}")
+    if value["initial"] is not None:
+        parts.append(f"INITCOND = {_quoted(str(value['initial']))}")
+    if value["sort_operator"]:
+        parts.append(f"SORTOP = OPERATOR({_called(value['sort_operator'])})")
+    parts.append(f"PARALLEL = {value['parallel']}")
+    name = fact.identity[: fact.identity.index("(", len(fact.name))]
+    return f"CREATE AGGREGATE {name}({value['arguments']}) ({', '.join(parts)})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
