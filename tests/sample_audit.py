@@ -154,7 +154,9 @@ def _finding(
     migration = None
     if culprit is not None:
         row = _migration(culprit)
-        migration = {key: row[key] for key in ("version", "name", "file", "commit", "author")} | {"line": line}
+        migration = {key: row[key] for key in ("version", "name", "file", "commit", "author")} | {
+            "line": line
+        }
     return {
         "id": f"f-{key}",
         "cause": cause,
@@ -189,12 +191,26 @@ def _findings() -> list[dict[str, Any]]:
             11,
             14,
             evidence=[
-                ("replay", "With the file as of commit 5c1f09e the replay gives exactly production's policy; residual 0."),
-                ("ledger", "The statements stored in supabase_migrations.schema_migrations differ from the file in line 14."),
+                (
+                    "replay",
+                    "With the file as of commit 5c1f09e the replay gives exactly production's policy; residual 0.",
+                ),
+                (
+                    "ledger",
+                    "The statements stored in supabase_migrations.schema_migrations differ from the file in line 14.",
+                ),
                 ("git", "The file was edited on 2026-05-02, 31 days after it was applied to production."),
-                ("xmin", "The policy's row carries the transaction of migration 20260412090000: nothing touched it since."),
+                (
+                    "xmin",
+                    "The policy's row carries the transaction of migration 20260412090000: nothing touched it since.",
+                ),
             ],
-            alternatives=[("manual_change", "Ruled out: the policy was last written by the migration's own transaction.")],
+            alternatives=[
+                (
+                    "manual_change",
+                    "Ruled out: the policy was last written by the migration's own transaction.",
+                )
+            ],
             summary="Bring production to the file's policy with a new migration; leave the applied file alone from now on.",
             steps=[
                 (
@@ -219,18 +235,28 @@ def _findings() -> list[dict[str, Any]]:
             16,
             3,
             evidence=[
-                ("timeline", "No migration ever produced this body; the nearest is 20260617090000, 4 lines apart."),
+                (
+                    "timeline",
+                    "No migration ever produced this body; the nearest is 20260617090000, 4 lines apart.",
+                ),
                 ("xmin", "Last written by transaction 91544, which wrote no row of the ledger."),
                 ("commit timestamp", "Transaction 91544 committed on 2026-10-03 at 22:41:07 UTC."),
                 ("owner", "Owner is postgres; every migration here creates functions as shop_owner."),
             ],
             alternatives=[
-                ("unknown_migration", "Possible if a tool ran it without recording: no other object shares the transaction."),
+                (
+                    "unknown_migration",
+                    "Possible if a tool ran it without recording: no other object shares the transaction.",
+                ),
             ],
             summary="Decide whether incident 2231's change stays. If it does, pull it into a migration; else push the file's body.",
             truth="person",
             steps=[
-                ("Keep it: write the migration from production", "auditkit pull production shop.order_total", None),
+                (
+                    "Keep it: write the migration from production",
+                    "auditkit pull production shop.order_total",
+                    None,
+                ),
                 ("Or undo it", "auditkit plan production --finding f-7b21f0d4", TOTAL_LEFT),
             ],
             hazards=["The view shop.monthly_revenue calls this function: its totals change."],
@@ -259,7 +285,9 @@ def _findings() -> list[dict[str, Any]]:
                     "CREATE INDEX CONCURRENTLY orders_placed_at_idx ON shop.orders USING btree (placed_at DESC);",
                 ),
             ],
-            hazards=["CREATE INDEX CONCURRENTLY cannot run inside a transaction; it waits for open transactions."],
+            hazards=[
+                "CREATE INDEX CONCURRENTLY cannot run inside a transaction; it waits for open transactions."
+            ],
         ),
         _finding(
             "44e0c9b7",
@@ -273,11 +301,18 @@ def _findings() -> list[dict[str, Any]]:
             31,
             evidence=[
                 ("ledger", "20260617090000 was applied after 20260721090000: the lower version wrote last."),
-                ("replay", "The order of production's ledger reproduces this definition; the order of the files does not."),
+                (
+                    "replay",
+                    "The order of production's ledger reproduces this definition; the order of the files does not.",
+                ),
             ],
-            alternatives=[("manual_change", "Not needed: the replay in production's order leaves nothing over.")],
+            alternatives=[
+                ("manual_change", "Not needed: the replay in production's order leaves nothing over.")
+            ],
             summary="Re-assert the final definition in a new migration.",
-            steps=[("Write the migration", "auditkit plan production --finding f-44e0c9b7 --write", VIEW_LEFT)],
+            steps=[
+                ("Write the migration", "auditkit plan production --finding f-44e0c9b7 --write", VIEW_LEFT)
+            ],
         ),
         _finding(
             "d2f76a10",
@@ -314,10 +349,15 @@ def _findings() -> list[dict[str, Any]]:
             21,
             2,
             evidence=[
-                ("ledger", "20260722090000 is recorded; its row shares its transaction with four others (a repair)."),
+                (
+                    "ledger",
+                    "20260722090000 is recorded; its row shares its transaction with four others (a repair).",
+                ),
                 ("footprint", "None of the migration's 2 facts exists in staging."),
             ],
-            alternatives=[("manual_change", "A hand-made DROP COLUMN would leave a tombstone; there is none.")],
+            alternatives=[
+                ("manual_change", "A hand-made DROP COLUMN would leave a tombstone; there is none.")
+            ],
             summary="Take the record back, then apply the migration.",
             steps=[
                 ("Take the record back", "supabase migration repair --status reverted 20260722090000", None),
@@ -365,7 +405,9 @@ def _findings() -> list[dict[str, Any]]:
             "Extension pg_trgm is 1.5 in staging and 1.6 in the migrations",
             [("extension", "pg_trgm")],
             None,
-            evidence=[("version", "staging runs PostgreSQL 16.4, the replay 17.6: the default version differs.")],
+            evidence=[
+                ("version", "staging runs PostgreSQL 16.4, the replay 17.6: the default version differs.")
+            ],
             summary="Update the extension, or ignore its version until staging is upgraded.",
             truth="person",
             steps=[("Update", None, "ALTER EXTENSION pg_trgm UPDATE TO '1.6';")],
@@ -382,7 +424,10 @@ def _findings() -> list[dict[str, Any]]:
             9,
             evidence=[
                 ("timeline", "Every migration leaves it enabled."),
-                ("xmin", "pg_trigger's row was written by transaction 91546, two after the replaced function."),
+                (
+                    "xmin",
+                    "pg_trigger's row was written by transaction 91546, two after the replaced function.",
+                ),
             ],
             summary="Enable the trigger; rows written meanwhile are not in the audit log.",
             steps=[("Enable", None, "ALTER TABLE shop.orders ENABLE TRIGGER audit_orders;")],
@@ -413,7 +458,9 @@ def _findings() -> list[dict[str, Any]]:
             [("table", "shop.inventory")],
             18,
             1,
-            evidence=[("statements", "The statements recorded as 20260619104455 are those of 20260619090000.")],
+            evidence=[
+                ("statements", "The statements recorded as 20260619104455 are those of 20260619090000.")
+            ],
             summary="Nothing to do for the schema; repair the ledger when convenient.",
             steps=[],
         ),
@@ -421,7 +468,14 @@ def _findings() -> list[dict[str, Any]]:
 
 
 def _delta(
-    environment: str, kind: str, identity: str, change: str, attribute: str | None, left: Any, right: Any, finding: str | None
+    environment: str,
+    kind: str,
+    identity: str,
+    change: str,
+    attribute: str | None,
+    left: Any,
+    right: Any,
+    finding: str | None,
 ) -> dict[str, Any]:
     return {
         "environment": environment,
@@ -440,9 +494,7 @@ def _deltas() -> list[dict[str, Any]]:
     index = "CREATE INDEX orders_placed_at_idx ON shop.orders USING btree (placed_at DESC)"
     search = "CREATE INDEX orders_search_idx ON shop.orders USING gin (to_tsvector('simple', notes))"
     fkey = "FOREIGN KEY (order_id) REFERENCES shop.orders(id) ON DELETE CASCADE"
-    touch = (
-        "CREATE TRIGGER payments_touch BEFORE UPDATE ON shop.payments FOR EACH ROW EXECUTE FUNCTION shop.touch()"
-    )
+    touch = "CREATE TRIGGER payments_touch BEFORE UPDATE ON shop.payments FOR EACH ROW EXECUTE FUNCTION shop.touch()"
     refund = """CREATE OR REPLACE PROCEDURE shop.refund(IN payment bigint, IN amount numeric)
  LANGUAGE sql
 AS $procedure$
@@ -451,17 +503,86 @@ $procedure$
 """
     policy = "orders_owner on shop.orders"
     return [
-        _delta(prod, "policy", policy, "changed", "using", "(customer_id = ( SELECT auth.uid() AS uid))", "true", "f-1c0de5a1"),
-        _delta(prod, "function", "shop.order_total(bigint)", "changed", "definition", TOTAL_LEFT, TOTAL_RIGHT, "f-7b21f0d4"),
-        _delta(prod, "function", "shop.order_total(bigint)", "changed", "owner", "shop_owner", "postgres", "f-7b21f0d4"),
+        _delta(
+            prod,
+            "policy",
+            policy,
+            "changed",
+            "using",
+            "(customer_id = ( SELECT auth.uid() AS uid))",
+            "true",
+            "f-1c0de5a1",
+        ),
+        _delta(
+            prod,
+            "function",
+            "shop.order_total(bigint)",
+            "changed",
+            "definition",
+            TOTAL_LEFT,
+            TOTAL_RIGHT,
+            "f-7b21f0d4",
+        ),
+        _delta(
+            prod,
+            "function",
+            "shop.order_total(bigint)",
+            "changed",
+            "owner",
+            "shop_owner",
+            "postgres",
+            "f-7b21f0d4",
+        ),
         _delta(prod, "index", "shop.orders_placed_at_idx", "missing", None, index, None, "f-90ab44c3"),
-        _delta(prod, "view", "shop.monthly_revenue", "changed", "definition", VIEW_LEFT, VIEW_RIGHT, "f-44e0c9b7"),
-        _delta(prod, "procedure", "shop.refund(bigint,numeric)", "unexpected", None, None, refund, "f-c83d1f55"),
-        _delta(prod, "table column", "shop.payments.refunded_at", "unexpected", None, None, "timestamp with time zone", "f-c83d1f55"),
-        _delta(prod, "trigger", "audit_orders on shop.orders", "changed", "enabled", "origin", "disabled", "f-e7700a3e"),
-        _delta(prod, "table", "shop.customers", "changed", "grants", ["shop_api=r"], ["shop_api=r", "analyst=r"], "f-2a9be7f8"),
-        _delta(stag, "table constraint", "payments_order_id_fkey on shop.payments", "missing", None, fkey, None, "f-d2f76a10"),
-        _delta(stag, "trigger", "payments_touch on shop.payments", "missing", None, touch, None, "f-d2f76a10"),
+        _delta(
+            prod, "view", "shop.monthly_revenue", "changed", "definition", VIEW_LEFT, VIEW_RIGHT, "f-44e0c9b7"
+        ),
+        _delta(
+            prod, "procedure", "shop.refund(bigint,numeric)", "unexpected", None, None, refund, "f-c83d1f55"
+        ),
+        _delta(
+            prod,
+            "table column",
+            "shop.payments.refunded_at",
+            "unexpected",
+            None,
+            None,
+            "timestamp with time zone",
+            "f-c83d1f55",
+        ),
+        _delta(
+            prod,
+            "trigger",
+            "audit_orders on shop.orders",
+            "changed",
+            "enabled",
+            "origin",
+            "disabled",
+            "f-e7700a3e",
+        ),
+        _delta(
+            prod,
+            "table",
+            "shop.customers",
+            "changed",
+            "grants",
+            ["shop_api=r"],
+            ["shop_api=r", "analyst=r"],
+            "f-2a9be7f8",
+        ),
+        _delta(
+            stag,
+            "table constraint",
+            "payments_order_id_fkey on shop.payments",
+            "missing",
+            None,
+            fkey,
+            None,
+            "f-d2f76a10",
+        ),
+        _delta(
+            stag, "trigger", "payments_touch on shop.payments", "missing", None, touch, None, "f-d2f76a10"
+        ),
         _delta(stag, "table column", "shop.customers.phone", "missing", None, "text", None, "f-5e19bb02"),
         _delta(stag, "index", "shop.orders_search_idx", "unexpected", None, None, search, "f-08fa6e6c"),
         _delta(stag, "extension", "pg_trgm", "changed", "version", "1.6", "1.5", "f-b6c2d913"),
@@ -479,8 +600,19 @@ def _timeline() -> list[dict[str, Any]]:
         events.append(event("staging", row["committed_at"].replace("T09", "T11"), "applied", row["name"]))
     return [
         *events,
-        event("production", "2026-05-02T14:03:00Z", "edited", "20260412090000_orders_policies edited in commit 9e41d07"),
-        event("production", "2026-10-03T22:41:07Z", "drift_window", "shop.order_total replaced", "2026-10-03T22:41:08Z"),
+        event(
+            "production",
+            "2026-05-02T14:03:00Z",
+            "edited",
+            "20260412090000_orders_policies edited in commit 9e41d07",
+        ),
+        event(
+            "production",
+            "2026-10-03T22:41:07Z",
+            "drift_window",
+            "shop.order_total replaced",
+            "2026-10-03T22:41:08Z",
+        ),
         event(
             "production",
             "2026-09-30T02:00:00Z",
@@ -488,7 +620,13 @@ def _timeline() -> list[dict[str, Any]]:
             "grants and audit_orders drifted between two snapshots",
             "2026-10-10T02:00:00Z",
         ),
-        event("staging", "2026-08-25T11:12:00Z", "drift_window", "payments applied in part", "2026-09-01T02:00:00Z"),
+        event(
+            "staging",
+            "2026-08-25T11:12:00Z",
+            "drift_window",
+            "payments applied in part",
+            "2026-09-01T02:00:00Z",
+        ),
         event("local", "2026-11-22T08:00:00Z", "captured", "local captured"),
         event("staging", "2026-11-22T08:00:02Z", "captured", "staging captured"),
         event("production", "2026-11-22T08:00:04Z", "captured", "production captured"),
@@ -496,7 +634,9 @@ def _timeline() -> list[dict[str, Any]]:
 
 
 def _environments() -> list[dict[str, Any]]:
-    def environment(name: str, version: int, server: str, database: str, role: str, findings: int, **ledger: Any) -> dict[str, Any]:
+    def environment(
+        name: str, version: int, server: str, database: str, role: str, findings: int, **ledger: Any
+    ) -> dict[str, Any]:
         digest = {"local": "77aa0c41", "staging": "e1029bd8", "production": "3f9c5b6a"}[name] * 8
         return {
             "name": name,
@@ -510,13 +650,47 @@ def _environments() -> list[dict[str, Any]]:
             "facts": 771,
             "findings": findings,
             "ledger": {"tool": "supabase", "table": "supabase_migrations.schema_migrations", **ledger},
-            "calibration": {"link": "exact", "hit_rate": 0.998, "says": "xmin links 769 of 771 facts to their migration."},
+            "calibration": {
+                "link": "exact",
+                "hit_rate": 0.998,
+                "says": "xmin links 769 of 771 facts to their migration.",
+            },
         }
 
     return [
-        environment("local", 170006, "PostgreSQL 17.6", "postgres", "postgres", 0, head="20261003090000", applied=30, pending=0),
-        environment("staging", 160004, "PostgreSQL 16.4", "shop", "auditor", 5, head="20260930090000", applied=28, pending=2),
-        environment("production", 170006, "PostgreSQL 17.6", "shop", "auditor", 7, head="20260930090000", applied=28, pending=3),
+        environment(
+            "local",
+            170006,
+            "PostgreSQL 17.6",
+            "postgres",
+            "postgres",
+            0,
+            head="20261003090000",
+            applied=30,
+            pending=0,
+        ),
+        environment(
+            "staging",
+            160004,
+            "PostgreSQL 16.4",
+            "shop",
+            "auditor",
+            5,
+            head="20260930090000",
+            applied=28,
+            pending=2,
+        ),
+        environment(
+            "production",
+            170006,
+            "PostgreSQL 17.6",
+            "shop",
+            "auditor",
+            7,
+            head="20260930090000",
+            applied=28,
+            pending=3,
+        ),
     ]
 
 
@@ -538,7 +712,9 @@ def shop(notebook: str | None = "root_cause") -> dict[str, Any]:
         "migrations": _migrations(),
         "timeline": _timeline(),
         "residual": 0,
-        "unmodelled": [{"environment": "production", "kind": "cast", "count": 1, "examples": ["(text AS shop.sku)"]}],
+        "unmodelled": [
+            {"environment": "production", "kind": "cast", "count": 1, "examples": ["(text AS shop.sku)"]}
+        ],
         "not_checked": [
             {
                 "environment": "production",
@@ -557,8 +733,18 @@ def shop(notebook: str | None = "root_cause") -> dict[str, Any]:
             ],
             "extension_members": 1043,
             "suppressed": [
-                {"rule": "index shop.tmp_*", "reason": "load test of OPS-311", "until": "2026-11-28", "count": 2},
-                {"rule": "comments", "reason": "comments are written by the data catalogue", "until": "2027-06-30", "count": 1},
+                {
+                    "rule": "index shop.tmp_*",
+                    "reason": "load test of OPS-311",
+                    "until": "2026-11-28",
+                    "count": 2,
+                },
+                {
+                    "rule": "comments",
+                    "reason": "comments are written by the data catalogue",
+                    "until": "2027-06-30",
+                    "count": 1,
+                },
             ],
         },
         "replay": {
@@ -632,12 +818,27 @@ def deployed() -> dict[str, Any]:
     by_identity = {delta["identity"]: delta for delta in deltas}
     deployed_rows = [_migration(number) for number in (27, 29)]
     gdpr = _delta(
-        "production", "function", "shop.erase_customer(bigint)", "unexpected", None, None, "CREATE OR REPLACE FUNCTION …", None
+        "production",
+        "function",
+        "shop.erase_customer(bigint)",
+        "unexpected",
+        None,
+        None,
+        "CREATE OR REPLACE FUNCTION …",
+        None,
     )
     grant = _delta("production", "schema", "shop", "changed", "grants", [], ["shop_api=U"], None)
     document["deploy"] = {
-        "before": {"captured_at": "2026-11-22T07:40:00Z", "fingerprint": "90d2f3aa" * 8, "head": "20260824090000"},
-        "after": {"captured_at": "2026-11-22T08:00:04Z", "fingerprint": "3f9c5b6a" * 8, "head": "20260930090000"},
+        "before": {
+            "captured_at": "2026-11-22T07:40:00Z",
+            "fingerprint": "90d2f3aa" * 8,
+            "head": "20260824090000",
+        },
+        "after": {
+            "captured_at": "2026-11-22T08:00:04Z",
+            "fingerprint": "3f9c5b6a" * 8,
+            "head": "20260930090000",
+        },
         "deployed": [{"version": row["version"], "name": row["name"]} for row in deployed_rows],
         "intended": [gdpr, grant, by_identity["shop.orders_placed_at_idx"]],
         "actual": [gdpr, grant, by_identity["shop.customers"]],
@@ -663,8 +864,16 @@ def clean(notebook: str | None = "root_cause") -> dict[str, Any]:
 
     document = shop(notebook)
     document |= {"findings": [], "deltas": [], "unmodelled": [], "not_checked": [], "verdict": "PASS"}
-    document["coverage"] = {"facts": 2311, "kinds": 31, "managed": [], "extension_members": 0, "suppressed": []}
-    document["timeline"] = [event for event in document["timeline"] if event["kind"] in ("applied", "captured")]
+    document["coverage"] = {
+        "facts": 2311,
+        "kinds": 31,
+        "managed": [],
+        "extension_members": 0,
+        "suppressed": [],
+    }
+    document["timeline"] = [
+        event for event in document["timeline"] if event["kind"] in ("applied", "captured")
+    ]
     document["migrations"] = [_migration(number) for number in range(1, 31)]
     for environment in document["environments"]:
         environment |= {"findings": 0}
@@ -727,7 +936,7 @@ def incomplete(notebook: str | None = "root_cause") -> dict[str, Any]:
 HOSTILE = (
     "<script>window.pwned=1</script>",
     "</script><img src=x onerror=window.pwned=1>",
-    "\"><svg onload=window.pwned=1> & 'quotes' \"double\"",
+    '"><svg onload=window.pwned=1> & \'quotes\' "double"',
     "{{ 7*7 }} {% raw %} ${7*7}",
     "abc\u202edcba\u2066 right to left",
     "two\nlines\tand\x07bell",

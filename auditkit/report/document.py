@@ -8,6 +8,7 @@ the same dictionary underneath.
 from __future__ import annotations
 
 import datetime as dt
+import difflib
 import hashlib
 import json
 import os
@@ -177,7 +178,9 @@ class Audit:
     @cached_property
     def deltas(self) -> pd.DataFrame:
         """One row per delta (left: migrations, right: the environment); columns: ``COLUMNS["deltas"]``."""
-        rows = [{**d, "left": as_text(d["left"]), "right": as_text(d["right"])} for d in self.document["deltas"]]
+        rows = [
+            {**d, "left": as_text(d["left"]), "right": as_text(d["right"])} for d in self.document["deltas"]
+        ]
         return _frame("deltas", rows)
 
     @cached_property
@@ -199,10 +202,50 @@ class Audit:
         """Write ``audit.json`` and return its path."""
         return save_audit(self, path)
 
-    def keep(self, out_dir: str | os.PathLike[str] = "") -> Path | None:
+    def keep(self, out_dir: str | os.PathLike[str] = "") -> Audit:
         """Write the document where the running report expects it, else to ``out_dir/audit.json``, else nowhere."""
         target = os.environ.get(HANDED_OVER) or (str(Path(out_dir) / "audit.json") if out_dir else "")
-        return self.save(target) if target else None
+        if target:
+            self.save(target)
+        return self
+
+    def only(self, *, focus: str = "", since: str = "") -> Audit:
+        """The same audit, showing less: the verdict stays that of the whole.
+
+        Args:
+            focus: a finding's id, or an object's identity (or a part of it).
+            since: a day; only migrations and events from then on.
+
+        Raises:
+            ConfigError: nothing is called *focus*, or *since* is not a day.
+        """
+        document = dict(self.document)
+        if focus:
+            chosen = [f for f in document["findings"] if focus == f["id"] or _concerns(f["objects"], focus)]
+            ids = {finding["id"] for finding in chosen}
+            deltas = [d for d in document["deltas"] if d.get("finding") in ids or _concerns([d], focus)]
+            if not chosen and not deltas:
+                names = [f["id"] for f in document["findings"]] + [d["identity"] for d in document["deltas"]]
+                close = difflib.get_close_matches(focus, names, n=1, cutoff=0.5)
+                meant = f"; did you mean {close[0]!r}?" if close else "; leave it empty to see everything"
+                raise ConfigError(f"focus: no finding or drifted object is called {focus!r}{meant}")
+            document |= {"findings": chosen, "deltas": deltas}
+        if since:
+            try:
+                day = dt.datetime.fromisoformat(since).date().isoformat()
+            except ValueError:
+                raise ConfigError(f"since: {since!r} is not a day; write it like 2026-11-01") from None
+            document["timeline"] = [e for e in document["timeline"] if (e.get("until") or e["at"]) >= day]
+            document["migrations"] = [
+                m for m in document["migrations"] if (m.get("committed_at") or "9") >= day
+            ]
+        if focus or since:
+            document["shown"] = {"focus": focus, "since": since}
+        return Audit(document)
+
+
+def _concerns(objects: Iterable[Mapping[str, Any]], name: str) -> bool:
+    return any(name in item["identity"] for item in objects)
 
 
 def schema() -> dict[str, Any]:
@@ -311,12 +354,17 @@ def headline_of(audit: Audit | Mapping[str, Any]) -> str:
         verb = "differs" if len(where) == 1 else "differ"
         text = f"{listing(where) or 'the environments'} {verb} from {baseline} in {counted(len(objects), 'object')}."
         worst = findings[0]
-        return text + f" {'Worst cause' if len(findings) > 1 else 'Cause'}: {cause_of(worst)} ({worst['confidence']})."
+        return (
+            text
+            + f" {'Worst cause' if len(findings) > 1 else 'Cause'}: {cause_of(worst)} ({worst['confidence']})."
+        )
     if blocked:
         first = blocked[0]
         place = f"{first['environment']}: " if first.get("environment") else ""
         more = f" (and {len(blocked) - 1} more)" if len(blocked) > 1 else ""
-        return f"Not everything could be checked: {place}{first['what']}{more}. No drift was found in what was."
+        return (
+            f"Not everything could be checked: {place}{first['what']}{more}. No drift was found in what was."
+        )
     facts = (document.get("coverage") or {}).get("facts", 0)
     verb = "matches" if len(names) == 1 else "match"
     return f"{listing(names) or 'Nothing'} {verb} {baseline}: {facts:,} facts compared, no drift."
@@ -329,7 +377,9 @@ def cause_of(finding: Mapping[str, Any]) -> str:
     return CAUSES.get(finding["cause"], str(finding["cause"]).replace("_", " ")).replace("{migration}", name)
 
 
-def compare_runs(previous: Audit | Mapping[str, Any] | None, current: Audit | Mapping[str, Any]) -> dict[str, Any]:
+def compare_runs(
+    previous: Audit | Mapping[str, Any] | None, current: Audit | Mapping[str, Any]
+) -> dict[str, Any]:
     """What changed since the last run, by finding id: the document's ``since_last_run``.
 
     A finding that is gone counts as resolved only if its environment was read completely this time; otherwise
@@ -367,7 +417,9 @@ def past_runs(history_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return sorted(runs, key=lambda run: (run["at"], run["path"]), reverse=True)
 
 
-def previous_audit(history_dir: str | os.PathLike[str], notebook: str, baseline: str = "migrations") -> Audit | None:
+def previous_audit(
+    history_dir: str | os.PathLike[str], notebook: str, baseline: str = "migrations"
+) -> Audit | None:
     """The newest readable run of the same notebook against the same baseline."""
     for run in past_runs(history_dir):
         if run["notebook"] == notebook and run["baseline"] == baseline:

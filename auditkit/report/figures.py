@@ -16,7 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from auditkit.report import document as doc
 from auditkit.report.document import Audit, counted, document_of, listing
-from auditkit.report.html import CHANGE_GLYPHS, SEVERITY_GLYPHS, VERDICT_GLYPHS, Fragment, render, time, visible
+from auditkit.report.html import (
+    CHANGE_GLYPHS,
+    SEVERITY_GLYPHS,
+    VERDICT_GLYPHS,
+    Fragment,
+    render,
+    time,
+    visible,
+)
 from auditkit.report.svg import Drawing
 
 if TYPE_CHECKING:
@@ -81,14 +89,19 @@ def drift(audit: Audit | Mapping[str, Any]) -> Chart:
     else:
         text = "No object drifts in any environment."
     rows = [
-        [kind, *("  ".join(_marks(counts, name, kind)) or "0" for name in names), per_kind[kind]] for kind in kinds
+        [kind, *("  ".join(_marks(counts, name, kind)) or "0" for name in names), per_kind[kind]]
+        for kind in kinds
     ]
     drawing = _drift_drawing(names, kinds, counts, text) if kinds else None
     return _chart("drift", text, ["kind", *names, "all"], rows, drawing, _drift_spec(names, kinds, counts))
 
 
 def _marks(counts: Counter[tuple[Any, ...]], name: str, kind: str) -> list[str]:
-    return [f"{glyph}{counts[name, kind, change]}" for change, glyph in CHANGE_GLYPHS.items() if counts[name, kind, change]]
+    return [
+        f"{glyph}{counts[name, kind, change]}"
+        for change, glyph in CHANGE_GLYPHS.items()
+        if counts[name, kind, change]
+    ]
 
 
 def _drift_drawing(
@@ -96,7 +109,9 @@ def _drift_drawing(
 ) -> Drawing:
     left, step = 150, 24
     width = max(110.0, (_WIDTH - left) / max(len(names), 1))
-    most = max(sum(counts[name, kind, change] for change in CHANGE_GLYPHS) for name in names for kind in kinds)
+    most = max(
+        sum(counts[name, kind, change] for change in CHANGE_GLYPHS) for name in names for kind in kinds
+    )
     unit = min(46.0, (width - 40) / most)
     drawing = Drawing(left + width * len(names), 52 + step * len(kinds), text)
     x: float = left
@@ -125,7 +140,9 @@ def _drift_drawing(
     return drawing
 
 
-def _drift_spec(names: Sequence[str], kinds: Sequence[str], counts: Counter[tuple[Any, ...]]) -> dict[str, Any]:
+def _drift_spec(
+    names: Sequence[str], kinds: Sequence[str], counts: Counter[tuple[Any, ...]]
+) -> dict[str, Any]:
     data, layout = [], {}
     width = 1 / max(len(names), 1)
     most = max((sum(counts[n, k, c] for c in CHANGE_GLYPHS) for n in names for k in kinds), default=1)
@@ -163,16 +180,28 @@ def _drift_spec(names: Sequence[str], kinds: Sequence[str], counts: Counter[tupl
                     "yaxis": f"y{suffix}",
                     "marker": {
                         "color": COLOURS[change],
-                        "pattern": {"shape": _PATTERNS[change], "fgcolor": "#00000055", "fillmode": "overlay"},
+                        "pattern": {
+                            "shape": _PATTERNS[change],
+                            "fgcolor": "#00000055",
+                            "fillmode": "overlay",
+                        },
                     },
                     "hoverinfo": "text",
-                    "hovertext": [f"{plain(name)}: {number} × {plain(kind)} {change}" for kind, number in zip(kinds, numbers, strict=True)],
+                    "hovertext": [
+                        f"{plain(name)}: {number} × {plain(kind)} {change}"
+                        for kind, number in zip(kinds, numbers, strict=True)
+                    ],
                 }
             )
     height = 120 + 26 * len(kinds)
     return {
         "data": data,
-        "layout": {"barmode": "stack", "height": height, "legend": {"orientation": "h", "y": -0.02, "yanchor": "top"}, **layout},
+        "layout": {
+            "barmode": "stack",
+            "height": height,
+            "legend": {"orientation": "h", "y": -0.02, "yanchor": "top"},
+            **layout,
+        },
     }
 
 
@@ -190,13 +219,30 @@ def timeline(audit: Audit | Mapping[str, Any]) -> Chart:
             f"and {time(first.get('until') or first['at'])}: {visible(first['label'])}."
         )
     else:
-        text = f"{counted(len(events), 'event')}; no window in which drift began is known." if events else "No event is known."
+        text = (
+            f"{counted(len(events), 'event')}; no window in which drift began is known."
+            if events
+            else "No event is known."
+        )
     rows = [
-        [time(e["at"]), time(e["until"]) if e.get("until") else "—", e["environment"] or "all", _EVENT_WORDS.get(e["kind"], e["kind"]), e["label"]]
+        [
+            time(e["at"]),
+            time(e["until"]) if e.get("until") else "—",
+            e["environment"] or "all",
+            _EVENT_WORDS.get(e["kind"], e["kind"]),
+            e["label"],
+        ]
         for e in events
     ]
     drawing = _timeline_drawing(names, events, text) if events else None
-    return _chart("timeline", text, ["at", "until", "environment", "event", "what"], rows, drawing, _timeline_spec(names, events))
+    return _chart(
+        "timeline",
+        text,
+        ["at", "until", "environment", "event", "what"],
+        rows,
+        drawing,
+        _timeline_spec(names, events),
+    )
 
 
 _EVENT_WORDS = {
@@ -224,7 +270,10 @@ def _timeline_drawing(names: Sequence[str | None], events: Sequence[Mapping[str,
     def place(at: str) -> float:
         return round(left + (instant(at) - start).total_seconds() * scale, 1)
 
-    windows = {name: [e for e in events if e["environment"] == name and e["kind"] == "drift_window"] for name in names}
+    windows = {
+        name: [e for e in events if e["environment"] == name and e["kind"] == "drift_window"]
+        for name in names
+    }
     height = 26 + sum(lane + 20 * len(windows[name]) for name in names) + 24
     drawing = Drawing(_WIDTH, height, text)
     x: float = left
@@ -244,8 +293,12 @@ def _timeline_drawing(names: Sequence[str | None], events: Sequence[Mapping[str,
         for event in windows[name]:
             begin = place(event["at"])
             width = max(place(event.get("until") or event["at"]) - begin, 5)
-            label = f"{time(event['at'])} to {time(event.get('until') or event['at'])}: {visible(event['label'])}"
-            drawing.element("rect", klass="drift_window", title=label, x=begin, y=y, width=width, height=12, rx=2)
+            label = (
+                f"{time(event['at'])} to {time(event.get('until') or event['at'])}: {visible(event['label'])}"
+            )
+            drawing.element(
+                "rect", klass="drift_window", title=label, x=begin, y=y, width=width, height=12, rx=2
+            )
             far = begin > _WIDTH * 0.6
             drawing.text(
                 begin - 8 if far else begin + width + 8,
@@ -259,7 +312,13 @@ def _timeline_drawing(names: Sequence[str | None], events: Sequence[Mapping[str,
     for step in range(6):
         at = start + (end - start) * step / 5
         anchor = ("start", *["middle"] * 4, "end")[step]
-        drawing.text(left + (_WIDTH - left - right) * step / 5, y + 16, f"{at:%Y-%m-%d}", klass="label small", anchor=anchor)
+        drawing.text(
+            left + (_WIDTH - left - right) * step / 5,
+            y + 16,
+            f"{at:%Y-%m-%d}",
+            klass="label small",
+            anchor=anchor,
+        )
     return drawing
 
 
@@ -339,12 +398,19 @@ def runs(audit: Audit | Mapping[str, Any]) -> Chart:
     text = f"{counted(totals[-1], 'finding')} now; this is the first run kept here."
     if len(every) > 1:
         before, now = totals[-2:]
-        trend = "as many as" if now == before else f"{abs(now - before)} {'more' if now > before else 'fewer'} than"
+        trend = (
+            "as many as"
+            if now == before
+            else f"{abs(now - before)} {'more' if now > before else 'fewer'} than"
+        )
         passed = next((run["at"] for run in reversed(every) if run["verdict"] == "PASS"), None)
         text = f"{counted(now, 'finding')} now, {trend} in the run before; "
         text += f"the last PASS was at {time(passed)}." if passed else "no run kept here passed."
     levels = [level for level in doc.SEVERITIES if any(run["findings"].get(level) for run in every)]
-    rows = [[time(run["at"]), run["verdict"], *(run["findings"].get(level, 0) for level in levels)] for run in every]
+    rows = [
+        [time(run["at"]), run["verdict"], *(run["findings"].get(level, 0) for level in levels)]
+        for run in every
+    ]
     drawing = _runs_drawing(every[-30:], levels, text)
     return _chart("runs", text, ["run", "verdict", *levels], rows, drawing, _runs_spec(every, levels))
 
@@ -368,18 +434,31 @@ def _runs_drawing(every: Sequence[Mapping[str, Any]], levels: Sequence[str], tex
             count = run["findings"].get(level, 0)
             if count:
                 y -= count * unit
-                drawing.element("rect", klass=level, title=f"{count} {level}", x=x, y=y, width=width, height=count * unit)
+                drawing.element(
+                    "rect", klass=level, title=f"{count} {level}", x=x, y=y, width=width, height=count * unit
+                )
         total = sum(run["findings"].values())
-        drawing.text(x + width / 2, y - 5, f"{VERDICT_GLYPHS.get(run['verdict'], '◌')} {total}", anchor="middle", klass="small")
+        drawing.text(
+            x + width / 2,
+            y - 5,
+            f"{VERDICT_GLYPHS.get(run['verdict'], '◌')} {total}",
+            anchor="middle",
+            klass="small",
+        )
         if slot >= 36 or number % 4 == 0:
-            drawing.text(x + width / 2, base + 16, time(run["at"])[5:10], anchor="middle", klass="label small")
+            drawing.text(
+                x + width / 2, base + 16, time(run["at"])[5:10], anchor="middle", klass="label small"
+            )
         if slot >= 70:
             drawing.text(x + width / 2, base + 32, run["verdict"], anchor="middle", klass="small")
     return drawing
 
 
 def _runs_spec(every: Sequence[Mapping[str, Any]], levels: Sequence[str]) -> dict[str, Any]:
-    names = [f"{time(run['at'])[5:16]}<br>{VERDICT_GLYPHS.get(run['verdict'], '◌')} {run['verdict']}" for run in every]
+    names = [
+        f"{time(run['at'])[5:16]}<br>{VERDICT_GLYPHS.get(run['verdict'], '◌')} {run['verdict']}"
+        for run in every
+    ]
     data = [
         {
             "type": "bar",
@@ -388,7 +467,10 @@ def _runs_spec(every: Sequence[Mapping[str, Any]], levels: Sequence[str]) -> dic
             "y": [run["findings"].get(level, 0) for run in every],
             "marker": {"color": COLOURS.get(level, "#D55E00")},
             "hoverinfo": "text",
-            "hovertext": [f"{time(run['at'])}, {run['verdict']}: {run['findings'].get(level, 0)} {level}" for run in every],
+            "hovertext": [
+                f"{time(run['at'])}, {run['verdict']}: {run['findings'].get(level, 0)} {level}"
+                for run in every
+            ],
         }
         for level in levels
     ]
@@ -397,7 +479,12 @@ def _runs_spec(every: Sequence[Mapping[str, Any]], levels: Sequence[str]) -> dic
         "bargap": 0.4,
         "height": 300,
         "xaxis": {"type": "category", "automargin": True, "fixedrange": True},
-        "yaxis": {"title": {"text": "findings"}, "rangemode": "tozero", "automargin": True, "fixedrange": True},
+        "yaxis": {
+            "title": {"text": "findings"},
+            "rangemode": "tozero",
+            "automargin": True,
+            "fixedrange": True,
+        },
         "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom"},
     }
     return {"data": data, "layout": layout}
@@ -409,7 +496,12 @@ def plain(text: object) -> str:
 
 
 def _chart(
-    name: str, text: str, columns: Sequence[str], rows: Sequence[Sequence[Any]], drawing: Drawing | None, spec: dict[str, Any]
+    name: str,
+    text: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[Any]],
+    drawing: Drawing | None,
+    spec: dict[str, Any],
 ) -> Chart:
     identifier = f"chart-{name}"
     fragment = render("chart", text, id=identifier, title=text, columns=columns, rows=rows, drawing=drawing)

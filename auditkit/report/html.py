@@ -99,7 +99,13 @@ def templates() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"name": visible, "code": visible_code, "time": time, "short": short, "counted": counted}
+    environment.filters |= {
+        "name": visible,
+        "code": visible_code,
+        "time": time,
+        "short": short,
+        "counted": counted,
+    }
     environment.globals |= {
         "VERDICT_GLYPHS": VERDICT_GLYPHS,
         "SEVERITY_GLYPHS": SEVERITY_GLYPHS,
@@ -157,7 +163,9 @@ def summary(audit: Audit | Mapping[str, Any]) -> Fragment:
     document = document_of(audit)
     findings = worst_first(document["findings"])
     blocked = [item for item in document["not_checked"] if item.get("blocking", True)]
-    environments = sorted(document["environments"], key=lambda item: (item["status"] == "complete", -item["findings"]))
+    environments = sorted(
+        document["environments"], key=lambda item: (item["status"] == "complete", -item["findings"])
+    )
     return render(
         "summary",
         f"{document['verdict']}: {document['headline']}",
@@ -175,7 +183,11 @@ def summary(audit: Audit | Mapping[str, Any]) -> Fragment:
 def _what(document: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> str:
     deltas = document["deltas"]
     if not deltas:
-        return f"{len(findings)} things were found, none of them a difference." if findings else "No object differs."
+        return (
+            f"{len(findings)} things were found, none of them a difference."
+            if findings
+            else "No object differs."
+        )
     objects = {(delta["environment"], delta["kind"], delta["identity"]): delta["kind"] for delta in deltas}
     kinds = Counter(objects.values()).most_common()
     parts = [counted(number, kind, plural(kind)) for kind, number in kinds]
@@ -201,7 +213,9 @@ def _why(findings: Sequence[Mapping[str, Any]]) -> list[tuple[str, int, str]]:
     rows = []
     for cause, items in causes.items():
         confidences = Counter(item["confidence"] for item in items)
-        how = ", ".join(name if len(confidences) == 1 else f"{number} {name}" for name, number in confidences.items())
+        how = ", ".join(
+            name if len(confidences) == 1 else f"{number} {name}" for name, number in confidences.items()
+        )
         rows.append((cause.replace("_", " "), len(items), how))
     return rows
 
@@ -220,7 +234,11 @@ def _todo(
                 "id": finding["id"],
             }
     if blocked:
-        return {"says": f"Make it checkable: {blocked[0]['what']}.", "command": blocked[0].get("fix"), "id": None}
+        return {
+            "says": f"Make it checkable: {blocked[0]['what']}.",
+            "command": blocked[0].get("fix"),
+            "id": None,
+        }
     return {"says": "Nothing to do.", "command": None, "id": None}
 
 
@@ -298,8 +316,12 @@ def definitions(audit: Audit | Mapping[str, Any], limit: int = 60) -> Fragment:
     document = document_of(audit)
     objects = _objects(document["deltas"])
     worst = {f["id"]: doc.rank(f["severity"]) for f in document["findings"]}
-    objects.sort(key=lambda item: (min((worst.get(key, 9) for key in item["findings"]), default=9), item["identity"]))
-    text = f"{counted(len(objects), 'object differs', 'objects differ')}." if objects else "No object differs."
+    objects.sort(
+        key=lambda item: (min((worst.get(key, 9) for key in item["findings"]), default=9), item["identity"])
+    )
+    text = (
+        f"{counted(len(objects), 'object differs', 'objects differ')}." if objects else "No object differs."
+    )
     return render(
         "definitions",
         text,
@@ -439,7 +461,11 @@ def findings(audit: Audit | Mapping[str, Any]) -> Fragment:
 def remedies(audit: Audit | Mapping[str, Any]) -> Fragment:
     """All remedies in the order in which to take them, worst finding first, with their commands."""
     items = [f for f in worst_first(document_of(audit)["findings"]) if (f.get("remedy") or {}).get("steps")]
-    text = f"{counted(len(items), 'remedy', 'remedies')}, worst finding first." if items else "Nothing to remedy."
+    text = (
+        f"{counted(len(items), 'remedy', 'remedies')}, worst finding first."
+        if items
+        else "Nothing to remedy."
+    )
     return render("remedies", text, title=text, findings=items)
 
 
@@ -471,7 +497,7 @@ def blame(audit: Audit | Mapping[str, Any]) -> Fragment:
         if rows
         else "No object drifted, so there is nothing to blame."
     )
-    drawing = _graph(rows, columns, text) if 0 < reach and sum(map(len, columns)) <= GRAPH_LIMIT else None
+    drawing = _graph(rows, columns, text) if reach > 0 and sum(map(len, columns)) <= GRAPH_LIMIT else None
     return render("blame", text, title=text, rows=rows, drawing=drawing)
 
 
@@ -490,7 +516,9 @@ def _culprit(finding: Mapping[str, Any]) -> str:
     culprit = finding.get("migration")
     if not culprit:
         return _BY_HAND
-    return "_".join(visible(part) for part in (culprit.get("version"), culprit.get("name")) if part) or _BY_HAND
+    return (
+        "_".join(visible(part) for part in (culprit.get("version"), culprit.get("name")) if part) or _BY_HAND
+    )
 
 
 def _graph(rows: Sequence[Mapping[str, Any]], columns: Sequence[Sequence[str]], text: str) -> Drawing:
@@ -520,7 +548,9 @@ def _graph(rows: Sequence[Mapping[str, Any]], columns: Sequence[Sequence[str]], 
         (x1, y1), (x2, y2) = places[start], places[end]
         x1, y1, y2 = x1 + width, y1 + height / 2, y2 + height / 2
         middle = (x1 + x2) / 2
-        drawing.element("path", klass="edge", d=f"M{x1:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}")
+        drawing.element(
+            "path", klass="edge", d=f"M{x1:g} {y1:g}C{middle:g} {y1:g} {middle:g} {y2:g} {x2:g} {y2:g}"
+        )
     for (index, name), (x, y) in places.items():
         klass = "node by-hand" if name in (_BY_HAND, _NO_COMMIT) else f"node column-{index}"
         drawing.element("rect", klass=klass, x=x, y=y, width=width, height=height, rx=4)
@@ -588,13 +618,17 @@ def ledger_check(audit: Audit | Mapping[str, Any]) -> Fragment:
 def rollback(audit: Audit | Mapping[str, Any]) -> Fragment:
     """The SQL that takes the deployment back, for reading; nothing is ever run from a report."""
     steps = _deploy(audit)["rollback"]
-    text = f"{counted(len(steps), 'step')} would take the deployment back." if steps else "No rollback is known."
+    text = (
+        f"{counted(len(steps), 'step')} would take the deployment back." if steps else "No rollback is known."
+    )
     return render("rollback", text, title=text, steps=steps)
 
 
 def _deploy(audit: Audit | Mapping[str, Any]) -> dict[str, Any]:
     nothing: dict[str, Any] = {"before": None, "after": None}
-    nothing |= {key: [] for key in ("deployed", "intended", "actual", "unintended", "absent", "ledger", "rollback")}
+    nothing |= {
+        key: [] for key in ("deployed", "intended", "actual", "unintended", "absent", "ledger", "rollback")
+    }
     return document_of(audit).get("deploy") or nothing
 
 
@@ -615,7 +649,9 @@ def provenance(audit: Audit | Mapping[str, Any]) -> Fragment:
     """How this result came to be: tool, command, replay, environments' servers, calibration."""
     document = document_of(audit)
     text = f"{document['tool']['name']} {document['tool']['version']}, {time(document['created_at'])}"
-    return render("provenance", text, document=document, replay=document.get("replay"), digest=doc.fingerprint(document))
+    return render(
+        "provenance", text, document=document, replay=document.get("replay"), digest=doc.fingerprint(document)
+    )
 
 
 def runs_page(runs: Sequence[Mapping[str, Any]]) -> str:

@@ -16,10 +16,14 @@ class Drawing:
         self.width, self.height, self.summary = width, height, summary
         self.parts: list[Markup] = []
 
-    def element(self, tag: str, text: str | None = None, *, title: str | None = None, **attributes: object) -> None:
+    def element(
+        self, tag: str, text: str | None = None, *, title: str | None = None, **attributes: object
+    ) -> None:
         """Add one element; ``klass`` and ``text_anchor`` become ``class`` and ``text-anchor``."""
         pairs = {
-            {"klass": "class"}.get(name, name.replace("_", "-")): f"{value:g}" if isinstance(value, float) else value
+            {"klass": "class"}.get(name, name.replace("_", "-")): f"{value:g}"
+            if isinstance(value, float)
+            else value
             for name, value in attributes.items()
         }
         inside = Markup("<title>{}</title>").format(title) if title else Markup("")
@@ -28,14 +32,16 @@ class Drawing:
         written = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in pairs.items())
         self.parts.append(Markup("<{}{}>{}</{}>").format(Markup(tag), written, inside, Markup(tag)))
 
-    def text(self, x: float, y: float, text: str, *, klass: str = "", anchor: str = "start", limit: int = 0) -> None:
+    def text(
+        self, x: float, y: float, text: str, *, klass: str = "", anchor: str = "start", limit: int = 0
+    ) -> None:
         """Add a text, cut to *limit* characters with the whole in its tooltip."""
         short = text if not limit or len(text) <= limit else text[: limit - 1] + "…"
-        self.element("text", short, title=None if short == text else text, x=x, y=y, klass=klass, text_anchor=anchor)
+        self.element(
+            "text", short, title=None if short == text else text, x=x, y=y, klass=klass, text_anchor=anchor
+        )
 
     def __html__(self) -> str:
         return Markup(
             '<svg class="drawing" viewBox="0 0 {w} {h}" width="{w}" height="{h}" role="img" aria-label="{s}">{p}</svg>'
-        ).format(
-            w=f"{self.width:g}", h=f"{self.height:g}", s=self.summary, p=Markup("").join(self.parts)
-        )
+        ).format(w=f"{self.width:g}", h=f"{self.height:g}", s=self.summary, p=Markup("").join(self.parts))

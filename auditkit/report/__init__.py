@@ -1,0 +1,96 @@
+"""Tell people: one audit document in, notebooks and HTML reports out.
+
+In a notebook: ``report.summary(audit)``, ``report.findings(audit)`` and so on each show one section of a
+report. From a program: :func:`render` runs a notebook and writes its page, :func:`load_audit` reads a result.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from auditkit.report.document import (
+    Audit,
+    compare_runs,
+    handed_over,
+    headline_of,
+    load_audit,
+    past_runs,
+    previous_audit,
+    save_audit,
+    verdict_of,
+)
+
+if TYPE_CHECKING:
+    from auditkit.report.figures import Chart, drift, runs, timeline
+    from auditkit.report.html import (
+        Fragment,
+        blame,
+        coverage,
+        definitions,
+        deployment,
+        findings,
+        ledger_check,
+        matrix,
+        provenance,
+        remedies,
+        rollback,
+        since_last_run,
+        summary,
+        unintended,
+    )
+    from auditkit.report.parameters import check_parameters, declared, notebook_path
+    from auditkit.report.rendering import RunDir, render
+
+#: Where the names live that need jinja2 or papermill: imported when first used.
+_LATER = {
+    "html": (
+        "Fragment blame coverage definitions deployment findings ledger_check matrix provenance remedies rollback "
+        "since_last_run summary unintended"
+    ),
+    "figures": "Chart drift runs timeline",
+    "parameters": "check_parameters declared notebook_path",
+    "rendering": "RunDir render",
+}
+
+__all__ = [
+    "Audit",
+    "Chart",
+    "Fragment",
+    "RunDir",
+    "blame",
+    "check_parameters",
+    "compare_runs",
+    "coverage",
+    "declared",
+    "definitions",
+    "deployment",
+    "drift",
+    "findings",
+    "handed_over",
+    "headline_of",
+    "ledger_check",
+    "load_audit",
+    "matrix",
+    "notebook_path",
+    "past_runs",
+    "previous_audit",
+    "provenance",
+    "remedies",
+    "render",
+    "rollback",
+    "runs",
+    "save_audit",
+    "since_last_run",
+    "summary",
+    "timeline",
+    "unintended",
+    "verdict_of",
+]
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _LATER.items():
+        if name in names.split():
+            return getattr(import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
