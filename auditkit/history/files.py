@@ -153,7 +153,7 @@ def _section(up: str, down: str) -> Callable[[str], str | None]:
     return cut
 
 
-_STAMPED = r"(?P<version>[0-9]+)_(?P<name>.*)"
+_STAMPED = r"(?P<version>[0-9]+)_(?P<name>[^/]*)"
 _SCRIPT = r"\.(?:js|ts|cjs|mjs|cts|mts)"
 
 LAYOUTS: dict[str, Layout] = {
@@ -169,7 +169,7 @@ LAYOUTS: dict[str, Layout] = {
         Layout("drizzle", re.compile(r"(?P<version>[^/]+)(?P<name>)(?:/migration)?\.sql"), "<tag>.sql"),
         Layout(
             "dbmate",
-            re.compile(r"(?P<version>[0-9]+)_?(?P<name>.*)\.sql"),
+            re.compile(r"(?P<version>[0-9]+)_?(?P<name>[^/]*)\.sql"),
             "<version>_name.sql",
             up=_section(r"^--\s*migrate:up.*$", r"^--\s*migrate:down"),
             autocommit=re.compile(r"^--\s*migrate:up.*\btransaction:false", re.MULTILINE),
@@ -182,10 +182,12 @@ LAYOUTS: dict[str, Layout] = {
             order=_numbers,
             autocommit=re.compile(r"^--\s*\+goose no transaction", re.MULTILINE | re.IGNORECASE),
         ),
-        Layout("golang-migrate", re.compile(rf"{_STAMPED}\.up\..*"), "<version>_name.up.sql", order=_numbers),
+        Layout(
+            "golang-migrate", re.compile(rf"{_STAMPED}\.up\.[^/]*"), "<version>_name.up.sql", order=_numbers
+        ),
         Layout(
             "sqlx",
-            re.compile(rf"(?!.*\.down\.sql){_STAMPED.replace('.*', '.*?')}(?:\.up)?\.sql"),
+            re.compile(rf"(?!.*\.down\.sql){_STAMPED.replace('*', '*?')}(?:\.up)?\.sql"),
             "<version>_name.sql",
             order=_numbers,
             autocommit=re.compile(r"-- no-transaction"),
@@ -199,37 +201,37 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout(
             "flyway",
-            re.compile(r"(?:.*/)?(?:V(?P<version>[0-9][0-9._]*)|R)__(?P<name>.*)\.sql"),
+            re.compile(r"(?:.*/)?(?:V(?P<version>[0-9][0-9._]*)|R)__(?P<name>[^/]*)\.sql"),
             "V<version>__name.sql",
             order=_numbers,
         ),
         Layout(
-            "rails", re.compile(r"(?P<version>[0-9]+)_(?P<name>\w*).*\.rb"), "<version>_name.rb", code=True
+            "rails", re.compile(r"(?P<version>[0-9]+)_(?P<name>\w*)[^/]*\.rb"), "<version>_name.rb", code=True
         ),
         Layout("ecto", re.compile(rf"{_STAMPED}\.exs"), "<version>_name.exs", order=_numbers, code=True),
-        Layout("knex", re.compile(rf"(?P<version>[0-9]*)_?(?P<name>.*){_SCRIPT}"), "<name>.js", code=True),
+        Layout("knex", re.compile(rf"(?P<version>[0-9]*)_?(?P<name>[^/]*){_SCRIPT}"), "<name>.js", code=True),
         Layout(
-            "sequelize", re.compile(rf"(?P<version>[0-9]*)-?(?P<name>.*){_SCRIPT}"), "<name>.js", code=True
+            "sequelize", re.compile(rf"(?P<version>[0-9]*)-?(?P<name>[^/]*){_SCRIPT}"), "<name>.js", code=True
         ),
         Layout(
             "typeorm",
-            re.compile(rf"(?P<version>[0-9]+)-?(?P<name>.*){_SCRIPT}"),
+            re.compile(rf"(?P<version>[0-9]+)-?(?P<name>[^/]*){_SCRIPT}"),
             "<timestamp>-name.ts",
             order=_numbers,
             code=True,
         ),
         Layout(
             "node-pg-migrate",
-            re.compile(rf"(?P<version>[0-9]+)[_-](?P<name>.*)(?:{_SCRIPT}|\.sql)"),
+            re.compile(rf"(?P<version>[0-9]+)[_-](?P<name>[^/]*)(?:{_SCRIPT}|\.sql)"),
             "<timestamp>_name.js",
             up=lambda sql: (
                 _section(r"^\s*--[\s-]*up migration.*$", r"^\s*--[\s-]*down migration")(sql) or sql
             ),
             order=_numbers,
         ),
-        Layout("plain", re.compile(r"(?:.*/)?(?P<version>[0-9.]*)[_-]*(?P<name>.*)\.sql"), "<name>.sql"),
-        Layout("alembic", re.compile(r"(?P<version>)(?P<name>.*)\.py"), "<name>.py", code=True),
-        Layout("django", re.compile(r"(?P<version>)(?P<name>.*)\.py"), "<name>.py", code=True),
+        Layout("plain", re.compile(r"(?:.*/)?(?P<version>[0-9.]*)[_-]*(?P<name>[^/]*)\.sql"), "<name>.sql"),
+        Layout("alembic", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
+        Layout("django", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
     )
 }
 
@@ -365,10 +367,10 @@ def _rooted(root: Path, path: str | None) -> tuple[Path, str]:
     try:
         inside = where.resolve().relative_to(root.resolve()).as_posix()
     except ValueError:
-        root, inside = where, ""
+        root, inside = where, "."
     if where.is_file():
         raise ConfigError(f"{where} is a file; give the folder that holds the migrations")
-    return root, "" if inside == "." else inside
+    return root, inside if path else ""
 
 
 def _tree(root: Path, path: str, ref: str | None) -> tuple[_Tree, Repository | None, str | None, list[str]]:

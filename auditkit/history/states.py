@@ -139,6 +139,9 @@ class HistoryMatrix:
         return pd.DataFrame(records, columns=["version", "name", "file", *names], dtype="object")
 
 
+#: Tools that order migrations by dependency, which allows many orders.
+_GRAPHS = frozenset({"alembic", "django"})
+
 BlobsOf = Callable[[Migration], Sequence[Blob]]
 
 
@@ -183,9 +186,10 @@ def _from_git(migrations: Migrations | Sequence[Migration]) -> BlobsOf:
     return lambda _: ()
 
 
-def _order_of(migrations: Migrations | Sequence[Migration]) -> Callable[[str], Any]:
+def _order_of(migrations: Migrations | Sequence[Migration]) -> Callable[[str], Any] | None:
+    """The sort key of versions, None where they have no order of their own."""
     tool = migrations.tool if isinstance(migrations, Migrations) else "plain"
-    return LAYOUTS[tool].order
+    return None if tool in _GRAPHS else LAYOUTS[tool].order
 
 
 def _strangers(sides: Iterable[_Side]) -> list[MatrixRow]:
@@ -198,12 +202,14 @@ def _strangers(sides: Iterable[_Side]) -> list[MatrixRow]:
 
 
 def _merge(
-    rows: list[MatrixRow], strangers: list[MatrixRow], order: Callable[[str], Any]
+    rows: list[MatrixRow], strangers: list[MatrixRow], order: Callable[[str], Any] | None
 ) -> Iterable[MatrixRow]:
-    """Put each stranger before the first file with a later version."""
-    strangers = sorted(strangers, key=lambda row: (order(row.version), row.version, row.name))
+    """Put each stranger before the first file with a later version, or at the end."""
+    strangers = sorted(
+        strangers, key=lambda row: (order(row.version) if order else (), row.version, row.name)
+    )
     for row in rows:
-        while strangers and order(strangers[0].version) < order(row.version):
+        while order and strangers and order(strangers[0].version) < order(row.version):
             yield strangers.pop(0)
         yield row
     yield from strangers
@@ -437,8 +443,8 @@ class _Side:
     def _find_order(self) -> None:
         """Mark what was applied after a later migration, where rows tell their order."""
         rows = [cell.row for cell in self.cells.values() if cell.row] + [row for row, _ in self.strangers]
-        if self.history.tool in ("django", "alembic") or len(rows) < 2:
-            return  # a graph allows many orders, and the tool keeps to it
+        if self.history.tool in _GRAPHS or len(rows) < 2:
+            return
         when = _order_evidence(rows)
         if when is None:
             return
@@ -465,9 +471,10 @@ class _Side:
             "supabase": "older than the last applied migration: `db push` refuses it without --include-all",
             "flyway": "older than the last applied migration: flyway ignores it without outOfOrder",
         }.get(self.history.tool or "", "older than the last applied migration")
-        graph = self.history.tool in ("django", "alembic")
+        if self.history.tool in _GRAPHS:
+            return
         for index, cell in self.cells.items():
-            if cell.state == "pending" and index < last and not graph:
+            if cell.state == "pending" and index < last:
                 self.cells[index] = replace(cell, notes=(*cell.notes, note))
 
     # -- summary -----------------------------------------------------------------------------------------
