@@ -361,6 +361,34 @@ def blobs(migrations: Migrations, migration: Migration) -> list[Blob]:
     return earlier
 
 
+def lost(migrations: Migrations) -> dict[str, Blob]:
+    """Migrations that are not among the files but were once, or are in another branch, by version.
+
+    Each as last seen: the commit is the one that gave it its last content. Empty without git. A version is
+    known by the file's name only, so Drizzle's and Django's are not found.
+    """
+    repository, _ = open_repository(migrations.project.root)
+    layout = LAYOUTS[migrations.tool]
+    if not repository or migrations.tool in ("drizzle", "django"):
+        return {}
+    here = {migration.path for migration in migrations}
+    found: list[tuple[Migration, GitInfo]] = []
+    folders = migrations.project.directories
+    for path, info in repository.log_everywhere(folders).items():
+        local = next(
+            (path.removeprefix(f"{folder}/") for folder in folders if path.startswith(f"{folder}/")), path
+        )
+        identity = _identify(layout, local)
+        if path not in here and identity and info.versions:
+            found.append((Migration(*identity, path, None, git=info), info))
+    contents = repository.read(info.versions[-1].blob for _, info in found)
+    return {
+        migration.version: Blob(info.versions[-1].commit, _migration(layout, migration, contents[blob]))
+        for migration, info in found
+        if (blob := info.versions[-1].blob) in contents
+    }
+
+
 def _rooted(root: Path, path: str | None) -> tuple[Path, str]:
     """Make *path* relative to *root* with forward slashes; a folder elsewhere becomes the root itself."""
     where = root / (path or "")
@@ -521,18 +549,9 @@ def _by_name(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]
     chosen: list[Migration] = []
     notes = _named_folders(project, tree)
     for local, file in inside.items():
-        match = layout.file.fullmatch(local)
-        if match and not _is_down(local) and not _skipped_init(project.tool, local, chosen):
-            version, name = match["version"] or "", match["name"]
-            if project.tool == "prisma":
-                version, name = stamp(version)
-            elif project.tool == "diesel":
-                version = version.replace("-", "")
-            elif project.tool == "flyway":
-                version, name = version.replace("_", "."), name.replace("_", " ")
-            elif not version:
-                version, name = name, ""
-            chosen.append(Migration(version, name, file, None))
+        identity = _identify(layout, local)
+        if identity and not _skipped_init(project.tool, local, chosen):
+            chosen.append(Migration(*identity, file, None))
         elif local.endswith((".sql", ".SQL")) and not _is_down(local):
             notes.append(f"{file}: skipped by {project.tool}, whose files are named {layout.said}")
     contents = tree.read(migration.path for migration in chosen)
@@ -548,6 +567,23 @@ def _by_name(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]
         )
     )
     return migrations, notes
+
+
+def _identify(layout: Layout, local: str) -> tuple[str, str] | None:
+    """Version and name of the file *local* in the migrations' folder; None if the tool skips it."""
+    match = layout.file.fullmatch(local)
+    if not match or _is_down(local):
+        return None
+    version, name = match["version"] or "", match["name"]
+    if layout.tool == "prisma":
+        return stamp(version)
+    if layout.tool == "diesel":
+        return version.replace("-", ""), name
+    if layout.tool == "flyway":
+        return version.replace("_", "."), name.replace("_", " ")
+    if layout.tool == "alembic":
+        version, _, name = name.partition("_")
+    return (version, name) if version else (name, "")
 
 
 def stamp(name: str) -> tuple[str, str]:

@@ -138,14 +138,21 @@ class Repository:
     def log(self, paths: Iterable[str], commit: str | None = None) -> dict[str, GitInfo]:
         """The history of every file below *paths* (as of *commit*, else of HEAD and the files on disk)."""
         paths = list(paths)
-        try:
-            out = self._run(*_LOG, _FORMAT, *([commit] if commit else []), "--", *paths)
-        except subprocess.CalledProcessError:  # no commit yet
-            out = b""
-        history = _histories(_fields(out), self.prefix)
+        history = self._histories(commit or "HEAD", paths)
         if commit is None:
             history.update(self._on_disk(paths, history))
         return history
+
+    def log_everywhere(self, paths: Iterable[str]) -> dict[str, GitInfo]:
+        """The history of every file that was ever below *paths*, in any branch, deleted ones too."""
+        return self._histories("--all", list(paths))
+
+    def _histories(self, what: str, paths: list[str]) -> dict[str, GitInfo]:
+        try:
+            out = self._run(*_LOG, _FORMAT, what, "--", *paths)
+        except subprocess.CalledProcessError:  # no commit yet
+            out = b""
+        return _histories(_fields(out), self.prefix)
 
     def _on_disk(self, paths: list[str], history: Mapping[str, GitInfo]) -> dict[str, GitInfo]:
         out = self._run(

@@ -86,6 +86,12 @@ def split(sql: str) -> list[Statement]:
     return statements
 
 
+def join(statements: Iterable[str]) -> str:
+    """A script of *statements*: what ``split`` undoes. The ``;`` gets a line of its own, since a statement
+    may end in a line comment."""
+    return "".join(f"{statement}\n;\n" for statement in statements)
+
+
 def same_effect(left: Iterable[str], right: Iterable[str]) -> Effect:
     """Compare what two lists of statements do, as far as text can tell.
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from auditkit.history.files import LAYOUTS, Blob, Migration, Migrations, blobs
+from auditkit.history.files import LAYOUTS, Blob, Migration, Migrations, blobs, lost
 from auditkit.history.ledgers import LEDGERS, History, Row, not_detectable
 from auditkit.history.split import Effect, same_effect, signature
 
@@ -35,7 +35,8 @@ class Cell:
         row: the ledger's row, see ``ledgers.read_ledgers``; None if there is none (pending, or a ledger
             that keeps one row for many migrations).
         content: how the recorded content relates to the file; None where the ledger cannot show it.
-        blob: for an edited file, the commit whose content was applied, if git still has it.
+        blob: for an edited file, the commit whose content was applied; for an unknown one, where it was
+            last seen (deleted since, or in another branch). None if git does not have it.
         out_of_order: also set when another state is shown.
         notes: what a person should know about this cell.
     """
@@ -162,6 +163,10 @@ def states(
     sides = {name: _Side(name, list(migrations), history, earlier) for name, history in histories.items()}
     for side in sides.values():
         side.match()
+    if isinstance(migrations, Migrations) and any(side.strangers for side in sides.values()):
+        seen = lost(migrations)
+        for side in sides.values():
+            side.find_strangers(seen)
     rows = [
         MatrixRow(
             migration.version,
@@ -288,9 +293,7 @@ class _Side:
             for index in by_version.get(self._key(row["version"], row["name"]), ()):
                 if index in files:
                     migration = files[index]
-                    note = f"recorded as {row['name']!r}"
-                    cell = self._cell(migration, row, self._content(migration, row))
-                    take(index, row, replace(cell, notes=(note, *cell.notes)))
+                    take(index, row, self._cell(migration, row, self._content(migration, row)))
                     break
         self._same_name(files, open_rows, take)
         for index in files:
@@ -325,6 +328,14 @@ class _Side:
         if self.history.tool == "flyway" and not version:
             return ("repeatable", name)
         return self.order(version)
+
+    def find_strangers(self, seen: Mapping[str, Blob]) -> None:
+        """Say where git has the files of unknown rows."""
+        for number, (row, cell) in enumerate(self.strangers):
+            blob = seen.get(row["version"])
+            if blob and row["name"] in ("", blob.migration.name):
+                where = f"git has it as {blob.migration.path} ({blob.commit.id[:12]}, {blob.commit.author})"
+                self.strangers[number] = (row, replace(cell, blob=blob, notes=(*cell.notes, where)))
 
     def _content(self, migration: Migration, row: Row) -> Effect | None:
         """How the recorded content relates to the file; None if the ledger cannot show it."""
