@@ -21,6 +21,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditkit.catalog.grants import quote
 from auditkit.catalog.kinds import KINDS
 from auditkit.history.split import split
 
@@ -174,13 +175,14 @@ class _Script:
     schema: str | None
     requires: tuple[str, ...]
     body: str
+    comment: str
     origin: str
     says: str
 
 
 def _write_files(target: Path, script: _Script, versions: Collection[str]) -> None:
     control = [
-        f"comment = 'stand-in for {script.name}'".replace("''", "'"),
+        f"comment = {_quoted(script.comment)}",
         f"default_version = '{script.version}'",
         f"relocatable = {'true' if script.relocatable else 'false'}",
         "superuser = false",  # the shadow's own role decides what it may run
@@ -209,6 +211,7 @@ def _from_bundle(name: str) -> _Script | None:
         schema=head.get("schema"),
         requires=tuple(re.split(r",\s*", head["requires"])) if "requires" in head else (),
         body=_script(statements),
+        comment=f"stand-in for {name}",
         origin="bundled",
         says=f"{name} {head['version']}: generic stand-in with its commonest objects; functions do not work",
     )
@@ -225,20 +228,40 @@ def _with_body(extension: str, statement: str) -> str:
     if header is None or re.search(r"\bLANGUAGE\b", statement):
         return statement
     arguments = _balanced(statement, header.end())
-    inputs = [a for a in _arguments(arguments) if not a.startswith(("OUT ", "TABLE "))]
     returns = re.match(r"\s*RETURNS\s+(\w+)", statement[header.end() + len(arguments) + 1 :])
-    return f"{statement} {body(extension, header[1], len(inputs), returns[1] if returns else 'void')}"
+    return f"{statement} " + _body(
+        extension,
+        header[1],
+        arguments,
+        returns=returns[1] if returns else "void",
+        immutable=" IMMUTABLE" in statement,
+    )
 
 
-def body(extension: str, function: str, arguments: int, returns: str) -> str:
-    """``LANGUAGE … AS …`` of a stand-in's function."""
-    known = BEHAVIOUR.get(extension, {}).get(f"{function}/{arguments}")
-    if known is None and arguments == 0 and returns == "uuid":
+def _body(extension: str, function: str, arguments: str, *, returns: str, immutable: bool) -> str:
+    """``LANGUAGE … AS …`` of a stand-in's function.
+
+    What has effects raises an error. What PostgreSQL itself may call while a schema is built does not:
+    immutable functions (constants are folded, index expressions computed) give NULL, trigger functions
+    do nothing.
+    """
+    inputs = [a for a in _arguments(arguments) if not a.startswith(("OUT ", "TABLE "))]
+    known = BEHAVIOUR.get(extension, {}).get(f"{function}/{len(inputs)}")
+    if known is None and not inputs and returns == "uuid":
         known = _UUID  # the default of many a primary key
     if known is not None:
         return f"LANGUAGE sql AS $standin${known}$standin$"
-    message = f"stand-in for extension {extension}: {function}() does nothing here".replace("'", "''")
-    return f"LANGUAGE plpgsql AS $standin$BEGIN RAISE EXCEPTION '{message.replace('%', '%%')}'; END$standin$"
+    if returns == "trigger":
+        return "LANGUAGE plpgsql AS 'BEGIN RETURN coalesce(NEW, OLD); END'"
+    if returns == "event_trigger":
+        return "LANGUAGE plpgsql AS 'BEGIN END'"
+    if immutable:
+        one = re.match(r"(?:SETOF|TABLE|void)\b", returns, re.I) is None and len(inputs) == len(
+            _arguments(arguments)
+        )
+        return f"LANGUAGE plpgsql AS 'BEGIN RETURN{' NULL' * one}; END'"
+    message = _quoted(f"stand-in for extension {extension}: {function}() does not work")
+    return f"LANGUAGE plpgsql AS $standin$BEGIN RAISE EXCEPTION USING MESSAGE = {message}; END$standin$"
 
 
 def _balanced(text: str, start: int) -> str:
@@ -314,9 +337,7 @@ _REQUIRES = {"earthdistance": ("cube",)}
 def _from_snapshot(snapshot: Snapshot | None, name: str) -> _Script | None:
     if snapshot is None:
         return None
-    extension = next(
-        (fact for fact in snapshot.iter() if fact.kind == "extension" and fact.name == name), None
-    )
+    extension = snapshot.get("extension", quote(name))
     if extension is None:
         return None
     schema = str(extension.attributes["extension_schema"])
@@ -343,6 +364,7 @@ def _from_snapshot(snapshot: Snapshot | None, name: str) -> _Script | None:
         schema=schema if fixed else None,
         requires=bundled.requires if bundled else _REQUIRES.get(name, ()),
         body=fixpoint(statements),
+        comment=str(extension.attributes.get("comment") or ""),
         origin="audited database",
         says=f"{name} {version}: stand-in written from the audited database's catalog "
         f"(members: {len(members)}); its functions do not work",
@@ -516,33 +538,35 @@ class _Members:
 
     def _function(self, fact: Fact) -> Iterable[str]:
         value = fact.attributes
-        inputs = _arguments(fact.identity[fact.identity.index("(", len(fact.name)) + 1 : -1])
-        known = f"{fact.name}/{len(inputs)}" in BEHAVIOUR.get(self.extension, {})
+        name, inputs = _signature(fact)
+        known = f"{fact.name}/{len(_arguments(inputs))}" in BEHAVIOUR.get(self.extension, {})
         if value["language"] in ("sql", "plpgsql") and not known:
             create = KINDS["function"].create
             assert create is not None
             yield from create(fact, self.snapshot)
             return
-        name = fact.identity[: fact.identity.index("(", len(fact.name))]
         words = [
             f"CREATE FUNCTION {name}({value['arguments']}) RETURNS {value['returns']}",
             str(value["volatility"]).upper(),
             "STRICT" * bool(value["strict"]),
             f"PARALLEL {str(value['parallel']).upper()}",
         ]
-        yield " ".join(filter(None, [*words, self._does(fact, len(inputs))]))
+        yield " ".join(filter(None, [*words, self._does(fact)]))
 
-    def _does(self, fact: Fact, inputs: int) -> str:
+    def _does(self, fact: Fact) -> str:
         arguments, returns = str(fact.attributes["arguments"]), str(fact.attributes["returns"])
         key = _squeeze(fact.identity)
         builtin = self.internal.get(key) or _HANDLERS.get(returns)
+        if builtin is None and arguments == "internal" and returns == "void":
+            builtin = "gtsvector_options"  # of an operator class; knows the common option, siglen
         if builtin is None and _PSEUDO.search(f"{arguments} {returns}"):
             builtin = "internal_in"
         if builtin is not None:
             return f"LANGUAGE internal AS '{builtin}'"
         if key in self.harmless:
             return "LANGUAGE plpgsql AS 'BEGIN END'"
-        return body(self.extension, fact.name, inputs, returns)
+        immutable = fact.attributes["volatility"] == "immutable"
+        return _body(self.extension, fact.name, arguments, returns=returns, immutable=immutable)
 
 
 def _is_base_type(fact: Fact) -> bool:
@@ -559,6 +583,12 @@ def _properties(fact: Fact) -> dict[str, str]:
 def _squeeze(signature: str) -> str:
     """A function's signature as both `regprocedure` and `pg_identify_object` would have it."""
     return signature.replace(", ", ",").replace("pg_catalog.", "")
+
+
+def _signature(fact: Fact) -> tuple[str, str]:
+    """Name and input types of a routine, as its identity has them."""
+    place = fact.identity.index("(", len(fact.name))
+    return fact.identity[:place], fact.identity[place + 1 : -1]
 
 
 def _called(signature: object) -> str:
@@ -619,7 +649,7 @@ def _aggregate(fact: Fact) -> str:
     if value["sort_operator"]:
         parts.append(f"SORTOP = OPERATOR({_called(value['sort_operator'])})")
     parts.append(f"PARALLEL = {value['parallel']}")
-    name = fact.identity[: fact.identity.index("(", len(fact.name))]
+    name = _signature(fact)[0]
     return f"CREATE AGGREGATE {name}({value['arguments']}) ({', '.join(parts)})"
 
 
