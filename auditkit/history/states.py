@@ -228,6 +228,8 @@ class _Side:
         self.ledger = LEDGERS.get(history.tool or "")
         self.order = LAYOUTS[history.tool].order if history.tool in LAYOUTS else str
         self.cells: dict[int, Cell] = {}  # by index into migrations
+        self.files: dict[int, Migration] = {}  # not paired yet
+        self.rows: dict[int, Row] = {}
         self.strangers: list[tuple[Row, Cell]] = []
         self.notes = list(history.notes)
         self.not_checked = list(history.not_checked)
@@ -250,78 +252,78 @@ class _Side:
         self._note_skipped()
 
     def _one_by_one(self, rows: list[Row]) -> None:
-        files = dict(enumerate(self.migrations))
-        open_rows = list(rows)
-
-        def take(index: int, row: Row, cell: Cell) -> None:
-            self.cells[index] = cell
-            del files[index]
-            open_rows.remove(row)
-
-        by_version: dict[Any, list[int]] = {}
-        for index, migration in files.items():
-            by_version.setdefault(self._key(migration.version, migration.name), []).append(index)
-        # The same version, and nothing speaks against it.
-        for row in rows:
-            for index in by_version.get(self._key(row["version"], row["name"]), ()):
-                if index not in files:
-                    continue
-                migration = files[index]
-                content = self._content(migration, row)
-                same_name = row["name"] in ("", migration.name) or not migration.name
-                if (
-                    same_name
-                    or content in ("identical", "cosmetic")
-                    or (content is None and self._alone(row))
-                ):
-                    take(index, row, self._cell(migration, row, content))
-                    break
-        # The same content under another version.
-        recorded = {signature(row["statements"]): row for row in open_rows if row["statements"]}
-        for index, migration in list(files.items()):
-            same = (
-                recorded.get(signature(s.text for s in migration.statements))
-                if migration.statements
-                else None
-            )
-            for row in [same] if same else open_rows:
-                if row in open_rows and (row is same or self._has_checksum(row, migration)):
-                    take(index, row, self._restamped(migration, row, "the same content"))
-                    break
-        # The same version with another name and another content: still that version's file, much edited.
-        for row in list(open_rows):
-            for index in by_version.get(self._key(row["version"], row["name"]), ()):
-                if index in files:
-                    migration = files[index]
-                    take(index, row, self._cell(migration, row, self._content(migration, row)))
-                    break
-        self._same_name(files, open_rows, take)
-        for index in files:
+        """Pair files and rows, the surest pairs first; what is left over is pending or unknown."""
+        self.files, self.rows = dict(enumerate(self.migrations)), dict(enumerate(rows))
+        self._pair_versions(sure=True)
+        self._pair_contents()
+        # Another name and another content under the same version: still that version's file, much edited.
+        self._pair_versions(sure=False)
+        self._pair_names()
+        for index in self.files:
             self.cells[index] = Cell("pending")
-        for row in open_rows:
+        for row in self.rows.values():
             if row["state"] != "rolled_back":
                 self.strangers.append((row, Cell("unknown", row, notes=_row_notes(row))))
 
-    def _same_name(
-        self, files: dict[int, Migration], open_rows: list[Row], take: Callable[[int, Row, Cell], None]
-    ) -> None:
-        """A name that is unique on both sides, where the content is not known to differ."""
-        for index, migration in list(files.items()):
-            named = [row for row in open_rows if migration.name and row["name"] == migration.name]
-            alike = [other for other in files.values() if other.name == migration.name]
-            if len(named) == len(alike) == 1:
-                if self._content(migration, named[0]) is None:
-                    take(index, named[0], self._restamped(migration, named[0], "the same name"))
-                else:
-                    self.notes.append(
-                        f"{migration.path} is pending, and version {named[0]['version']} with the same name "
-                        "but other content is recorded: they are taken for two migrations"
-                    )
+    def _pair(self, index: int, number: int, cell: Cell) -> None:
+        self.cells[index] = cell
+        del self.files[index], self.rows[number]
 
-    def _alone(self, row: Row) -> bool:
-        """Whether one file only has this row's version."""
-        key = self._key(row["version"], row["name"])
-        return sum(self._key(m.version, m.name) == key for m in self.migrations) == 1
+    def _pair_versions(self, sure: bool) -> None:
+        """The same version; if *sure*, only where neither name nor content speaks against it."""
+        candidates: dict[object, list[int]] = {}
+        for index, migration in enumerate(self.migrations):
+            candidates.setdefault(self._key(migration.version, migration.name), []).append(index)
+        for number, row in list(self.rows.items()):
+            indexes = candidates.get(self._key(row["version"], row["name"]), [])
+            for index in indexes:
+                if index not in self.files:
+                    continue
+                migration = self.files[index]
+                content = self._content(migration, row)
+                same_name = row["name"] in ("", migration.name) or not migration.name
+                fits = content in ("identical", "cosmetic") or (content is None and len(indexes) == 1)
+                if same_name or fits or not sure:
+                    self._pair(index, number, self._cell(migration, row, content))
+                    break
+
+    def _pair_contents(self) -> None:
+        """The same content under another version."""
+        recorded: dict[object, int] = {}
+        for number, row in self.rows.items():
+            if row["statements"]:
+                recorded[signature(row["statements"])] = number
+            elif row["checksum"]:
+                recorded[row["checksum"].lower()] = number
+        checksums = self.ledger.checksums if self.ledger else None
+        for index, migration in list(self.files.items()) if recorded else ():
+            keys: list[object] = [*checksums(migration.raw)] if checksums and migration.raw else []
+            if migration.statements:
+                keys.append(signature(statement.text for statement in migration.statements))
+            number = next((recorded[key] for key in keys if key in recorded), -1)
+            if number in self.rows:
+                self._pair(index, number, self._restamped(migration, self.rows[number], "the same content"))
+
+    def _pair_names(self) -> None:
+        """A name that is unique on both sides, where the content is not known to differ."""
+        files: dict[str, list[int]] = {}
+        rows: dict[str, list[int]] = {}
+        for index, migration in self.files.items():
+            files.setdefault(migration.name, []).append(index)
+        for number, row in self.rows.items():
+            rows.setdefault(row["name"], []).append(number)
+        for name in sorted(files.keys() & rows.keys() - {""}):
+            if len(files[name]) > 1 or len(rows[name]) > 1:
+                continue
+            index, number = files[name][0], rows[name][0]
+            migration, row = self.files[index], self.rows[number]
+            if self._content(migration, row) is None:
+                self._pair(index, number, self._restamped(migration, row, "the same name"))
+            else:
+                self.notes.append(
+                    f"{migration.path} is pending, and version {row['version']} with the same name "
+                    "but other content is recorded: they are taken for two migrations"
+                )
 
     def _key(self, version: str, name: str) -> object:
         """What versions are compared by: 007 and 7 are one version to a tool that counts."""
