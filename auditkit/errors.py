@@ -12,6 +12,10 @@ class AuditError(Exception):
 
     exit_code = 3
 
+    def _render_traceback_(self) -> list[str]:
+        """One line in a notebook too: IPython shows this instead of source lines, which may hold secrets."""
+        return [f"{type(self).__name__}: {self}"]
+
 
 class ConfigError(AuditError):
     """The settings, an argument or a notebook parameter are wrong; nothing was read or run."""

@@ -80,7 +80,7 @@ report.ledger_check(audit)
 # What still differs from the migrations, and why?
 
 # %%
-report.findings(audit)
+report.findings(audit, inline=True)
 
 # %% [markdown]
 # ## Dependents

@@ -94,7 +94,7 @@ report.timeline(audit)
 # What was found, what caused it, and what removes it?
 
 # %%
-report.findings(audit)
+report.findings(audit, inline=True)
 
 # %% [markdown]
 # ## Suppressed and not checked

@@ -21,8 +21,10 @@ from auditkit.report.html import (
     SEVERITY_GLYPHS,
     VERDICT_GLYPHS,
     Fragment,
+    but_unread,
     render,
     time,
+    unread_names,
     visible,
 )
 from auditkit.report.svg import Drawing
@@ -76,18 +78,19 @@ def drift(audit: Audit | Mapping[str, Any]) -> Chart:
     document = document_of(audit)
     objects = {(d["environment"], d["kind"], d["identity"]): d["change"] for d in document["deltas"]}
     names = [item["name"] for item in document["environments"]]
-    names = list(dict.fromkeys([*names, *(key[0] for key in objects)]))
+    total = Counter(env for env, _, _ in objects)
+    names = sorted(dict.fromkeys([*names, *(key[0] for key in objects)]), key=lambda name: -total[name])
     per_kind = Counter(kind for _, kind, _ in objects)
     kinds = [kind for kind, _ in sorted(per_kind.items(), key=lambda item: (-item[1], item[0]))]
     counts = Counter((env, kind, change) for (env, kind, _), change in objects.items())
-    total = Counter(env for env, _, _ in objects)
+    unread = unread_names(document)
     if total:
         worst, most = total.most_common(1)[0]
-        clean = [visible(name) for name in names if not total[name]]
+        clean = [visible(name) for name in names if not total[name] and name not in unread]
         text = f"{visible(worst)} drifts most, in {counted(most, 'object')}"
         text += f"; {listing(clean)} {'does' if len(clean) == 1 else 'do'} not drift." if clean else "."
     else:
-        text = "No object drifts in any environment."
+        text = f"No object drifts in any environment{but_unread(unread)}."
     rows = [
         [kind, *("  ".join(_marks(counts, name, kind)) or "0" for name in names), per_kind[kind]]
         for kind in kinds
@@ -143,7 +146,8 @@ def _drift_drawing(
 def _drift_spec(
     names: Sequence[str], kinds: Sequence[str], counts: Counter[tuple[Any, ...]]
 ) -> dict[str, Any]:
-    data, layout = [], {}
+    data: list[dict[str, Any]] = []
+    layout: dict[str, Any] = {}
     width = 1 / max(len(names), 1)
     most = max((sum(counts[n, k, c] for c in CHANGE_GLYPHS) for n in names for k in kinds), default=1)
     for column, name in enumerate(names):
@@ -161,11 +165,12 @@ def _drift_spec(
             "autorange": "reversed",
             "anchor": f"x{suffix}",
             "showticklabels": column == 0,
+            "showgrid": False,
             "fixedrange": True,
             "automargin": True,
             **({"matches": "y"} if column else {}),
         }
-        for change in CHANGE_GLYPHS:
+        for change, glyph in CHANGE_GLYPHS.items():
             numbers = [counts[name, kind, change] for kind in kinds]
             data.append(
                 {
@@ -186,6 +191,10 @@ def _drift_spec(
                             "fillmode": "overlay",
                         },
                     },
+                    "text": [f"{glyph}{number}" if number else "" for number in numbers],
+                    "textposition": "inside",
+                    "insidetextanchor": "start",
+                    "textfont": {"color": "#000000"},
                     "hoverinfo": "text",
                     "hovertext": [
                         f"{plain(name)}: {number} × {plain(kind)} {change}"
@@ -193,6 +202,23 @@ def _drift_spec(
                     ],
                 }
             )
+    zeros = [
+        {
+            "x": 0,
+            "y": plain(kind),
+            "xref": f"x{column + 1 if column else ''}",
+            "yref": f"y{column + 1 if column else ''}",
+            "text": "0",
+            "showarrow": False,
+            "xanchor": "left",
+            "xshift": 4,
+            "font": {"color": "#808891"},
+        }
+        for column, name in enumerate(names)
+        for kind in kinds
+        if not any(counts[name, kind, change] for change in CHANGE_GLYPHS)
+    ]
+    layout["annotations"] = zeros
     height = 120 + 26 * len(kinds)
     return {
         "data": data,
@@ -333,6 +359,8 @@ def _event_mark(drawing: Drawing, kind: str, x: float, y: float, title: str | No
 
 def _timeline_spec(names: Sequence[str | None], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     data: list[dict[str, Any]] = []
+    if events:
+        middle = instant(events[0]["at"]) + (instant(events[-1]["at"]) - instant(events[0]["at"])) * 0.6
     for kind in dict.fromkeys(event["kind"] for event in events):
         chosen = [event for event in events if event["kind"] == kind]
         word = _EVENT_WORDS.get(kind, kind)
@@ -366,10 +394,28 @@ def _timeline_spec(names: Sequence[str | None], events: Sequence[Mapping[str, An
             }
         )
     order = [plain(name or "all") for name in names]
+    seen: Counter[str | None] = Counter()
+    labels = []
+    for event in [event for event in events if event["kind"] == "drift_window"]:
+        # The windows of one lane are labelled below and above in turn, so that neighbours stay readable.
+        shift = 18 if seen[event["environment"]] % 2 else -18
+        seen[event["environment"]] += 1
+        labels.append(
+            {
+                "x": event["at"],
+                "y": plain(event["environment"] or "all"),
+                "text": plain(event["label"][:60]),
+                "showarrow": False,
+                "xanchor": "right" if instant(event["at"]) > middle else "left",
+                "yshift": shift,
+                "font": {"size": 11},
+            }
+        )
     return {
         "data": data,
         "layout": {
-            "height": 150 + 46 * len(names),
+            "height": 150 + 62 * len(names),
+            "annotations": labels,
             "xaxis": {"type": "date", "automargin": True},
             "yaxis": {
                 "type": "category",

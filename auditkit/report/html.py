@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import functools
+import hashlib
+import itertools
 import json
 import re
 import unicodedata
@@ -173,29 +175,24 @@ def summary(audit: Audit | Mapping[str, Any]) -> Fragment:
         findings=findings,
         blocked=blocked,
         environments=environments,
-        what=_what(document, findings),
+        what=_what(document),
         why=_why(findings),
         todo=_todo(document, findings, blocked),
         coverage=coverage_line(document),
     )
 
 
-def _what(document: Mapping[str, Any], findings: Sequence[Mapping[str, Any]]) -> str:
-    deltas = document["deltas"]
-    if not deltas:
-        return (
-            f"{len(findings)} things were found, none of them a difference."
-            if findings
-            else "No object differs."
-        )
-    objects = {(delta["environment"], delta["kind"], delta["identity"]): delta["kind"] for delta in deltas}
-    kinds = Counter(objects.values()).most_common()
-    parts = [counted(number, kind, plural(kind)) for kind, number in kinds]
-    places = {delta["environment"] for delta in deltas}
-    return (
-        f"{counted(len(objects), 'object')} in {len(places)} of "
-        f"{counted(len(document['environments']), 'environment')}: {listing(parts, 5)}."
-    )
+def _what(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Per environment that differs: its name and its drifted objects, counted by kind."""
+    objects = {(delta["environment"], delta["kind"], delta["identity"]) for delta in document["deltas"]}
+    totals = Counter(environment for environment, _, _ in objects)
+    rows = []
+    for environment, total in totals.most_common():
+        kinds = Counter(kind for place, kind, _ in objects if place == environment)
+        ranked = sorted(kinds.items(), key=lambda item: (-item[1], item[0]))
+        parts = [counted(number, kind, plural(kind)) for kind, number in ranked]
+        rows.append((environment or "everywhere", f"{counted(total, 'object')}: {listing(parts, 5)}"))
+    return rows
 
 
 def plural(kind: str) -> str:
@@ -270,26 +267,39 @@ def matrix(audit: Audit | Mapping[str, Any]) -> Fragment:
     names += [name for row in document["migrations"] for name in row["states"] if name not in names]
     names = list(dict.fromkeys(names))
     rows = document["migrations"]
-    agreeing = [all(row["states"].get(name) == "applied" for name in names) for row in rows]
+    unread = unread_names(document)
+    read = [name for name in names if name not in unread]
+    agreeing = [bool(read) and all(row["states"].get(name) == "applied" for name in read) for row in rows]
     differing = [row for row, agrees in zip(rows, agreeing, strict=True) if not agrees]
     if not rows:
         text = "There are no migrations to compare."
     elif not differing:
-        text = f"All {counted(len(rows), 'migration')} are applied everywhere."
+        text = f"All {counted(len(rows), 'migration')} are applied everywhere{but_unread(unread)}."
     else:
         verb = "is" if len(differing) == 1 else "are"
-        text = f"{len(differing)} of {counted(len(rows), 'migration')} {verb} not applied alike everywhere."
+        text = f"{len(differing)} of {counted(len(rows), 'migration')} {verb} not applied alike everywhere{but_unread(unread)}."
     present = list(dict.fromkeys(s for row in rows for s in row["states"].values()))
     return render(
         "matrix",
         text,
         title=text,
         names=names,
+        unread=unread,
         rows=rows,
         folded=list(fold(rows, agreeing)),
         unfolded=[("row", row) for row in rows],
         states=[state for state in STATE_GLYPHS if state in present],
     )
+
+
+def unread_names(document: Mapping[str, Any]) -> list[str]:
+    """Environments that were not read: whatever is said of all environments is not said of them."""
+    return [item["name"] for item in document["environments"] if item["status"] != "complete"]
+
+
+def but_unread(unread: Sequence[str]) -> str:
+    """`` (production could not be read)``, or nothing."""
+    return f" ({listing([visible(name) for name in unread])} could not be read)" if unread else ""
 
 
 def fold(rows: Sequence[Any], agreeing: Sequence[bool], least: int = FOLD) -> Iterator[tuple[str, Any]]:
@@ -334,8 +344,6 @@ def definitions(audit: Audit | Mapping[str, Any], limit: int = 60) -> Fragment:
 
 def anchor(environment: str | None, kind: str, identity: str) -> str:
     """A stable HTML id for a drifted object."""
-    import hashlib
-
     text = json.dumps([environment, kind, identity])
     return f"d-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
@@ -361,19 +369,16 @@ def _objects(deltas: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
             item["findings"].append(delta["finding"])
         left, right = doc.as_text(delta["left"]), doc.as_text(delta["right"])
         label = delta["attribute"] or "definition"
-        if "\n" in f"{left or ''}{right or ''}" or len(left or "") + len(right or "") > 160:
+        if max((left or "").count("\n"), (right or "").count("\n")) > 2 or len(f"{left}{right}") > 200:
             item["texts"].append((label, list(side_by_side(left, right))))
-            item["attributes"].append((label, _gist(left), _gist(right), ()))
         else:
-            item["attributes"].append((label, left, right, ()))
+            item["attributes"].append((label, left, right))
     return list(objects.values())
 
 
-def _gist(text: str | None) -> str | None:
-    return None if text is None else counted(len(text.strip().splitlines()), "line") + ", below"
-
-
 Piece = tuple[str, str]
+#: Two lines less alike than this are told apart as a whole, not word by word.
+_ALIKE = 0.4
 
 
 def side_by_side(left: str | None, right: str | None, context: int = 2) -> Iterator[dict[str, Any]]:
@@ -395,15 +400,38 @@ def side_by_side(left: str | None, right: str | None, context: int = 2) -> Itera
             else:
                 yield from (_equal(line) for line in lines)
             continue
-        for number in range(max(i2 - i1, j2 - j1)):
-            old = before[i1 + number] if i1 + number < i2 else None
-            new = after[j1 + number] if j1 + number < j2 else None
+        for old, new in pair(before[i1:i2], after[j1:j2]):
             if old is not None and new is not None:
                 yield {"tag": "changed", **dict(zip(("left", "right"), words(old, new), strict=True))}
             elif old is not None:
                 yield {"tag": "removed", "left": [("del", old)], "right": None}
             else:
                 yield {"tag": "added", "left": None, "right": [("ins", new or "")]}
+
+
+def pair(old: Sequence[str], new: Sequence[str]) -> list[tuple[str | None, str | None]]:
+    """Hold the lines of a changed block against each other, in order, so that the pairs are as alike as can be."""
+    if len(old) * len(new) > 900:
+        return list(itertools.zip_longest(old, new))
+    alike = [[difflib.SequenceMatcher(None, a, b, autojunk=False).ratio() for b in new] for a in old]
+    best = [[0.0] * (len(new) + 1) for _ in range(len(old) + 1)]
+    for i in range(len(old)):
+        for j in range(len(new)):
+            together = best[i][j] + (alike[i][j] if alike[i][j] >= _ALIKE else -1.0)
+            best[i + 1][j + 1] = max(together, best[i][j + 1], best[i + 1][j])
+    pairs: list[tuple[str | None, str | None]] = []
+    i, j = len(old), len(new)
+    while i or j:
+        if i and best[i][j] == best[i - 1][j]:
+            i -= 1
+            pairs.append((old[i], None))
+        elif j and best[i][j] == best[i][j - 1]:
+            j -= 1
+            pairs.append((None, new[j]))
+        else:
+            i, j = i - 1, j - 1
+            pairs.append((old[i], new[j]))
+    return pairs[::-1]
 
 
 def _equal(line: str) -> dict[str, Any]:
@@ -414,7 +442,7 @@ def words(old: str, new: str) -> tuple[list[Piece], list[Piece]]:
     """Two versions of a line as pieces, with the words that differ marked; wholly different lines marked whole."""
     before, after = (re.findall(r"\s+|\w+|[^\w\s]", line) for line in (old, new))
     matcher = difflib.SequenceMatcher(None, before, after, autojunk=False)
-    if matcher.ratio() < 0.4:
+    if matcher.ratio() < _ALIKE:
         return [("del", old)], [("ins", new)]
     left: list[Piece] = []
     right: list[Piece] = []
@@ -430,17 +458,22 @@ def words(old: str, new: str) -> tuple[list[Piece], list[Piece]]:
 # ---------------------------------------------------------------- findings, causes, remedies
 
 
-def findings(audit: Audit | Mapping[str, Any]) -> Fragment:
-    """A card per finding, worst first: evidence, alternatives, culprit, remedy."""
+def findings(audit: Audit | Mapping[str, Any], *, inline: bool = False) -> Fragment:
+    """A card per finding, worst first: evidence, alternatives, culprit, remedy.
+
+    Args:
+        audit: the audit.
+        inline: show before and after in the card, for a page without :func:`definitions` to link to.
+    """
     document = document_of(audit)
     items = worst_first(document["findings"])
     counts = doc.severity_counts(items)
     text = (
         f"{counted(len(items), 'finding')}: {listing([f'{number} {name}' for name, number in counts.items()], 5)}."
         if items
-        else "No findings."
+        else f"No findings{but_unread(unread_names(document))}."
     )
-    known = {(d.get("environment"), d["kind"], d["identity"]) for d in document["deltas"]}
+    drifted = {(o["environment"], o["kind"], o["identity"]): o for o in _objects(document["deltas"])}
     since = document.get("since_last_run") or {}
     return render(
         "findings",
@@ -449,12 +482,9 @@ def findings(audit: Audit | Mapping[str, Any]) -> Fragment:
         findings=items,
         cause_of=doc.cause_of,
         new=set(since.get("new") or ()) if since.get("previous") else set(),
-        anchors={
-            (f["id"], o["kind"], o["identity"]): anchor(f["environment"], o["kind"], o["identity"])
-            for f in items
-            for o in f["objects"]
-            if (f["environment"], o["kind"], o["identity"]) in known
-        },
+        drifted=drifted,
+        inline=inline,
+        baseline=document.get("baseline") or "migrations",
     )
 
 
@@ -522,10 +552,10 @@ def _culprit(finding: Mapping[str, Any]) -> str:
 
 
 def _graph(rows: Sequence[Mapping[str, Any]], columns: Sequence[Sequence[str]], text: str) -> Drawing:
-    width, gap, height, step = 260, 26, 26, 34
     titles = ("commit", "migration", "drifted object", "depends on it")
     used = [index for index, column in enumerate(columns) if column]
-    total = width * len(used) + gap * (len(used) - 1)
+    total, gap, height, step = 1130, 36, 26, 34
+    width = (total - gap * (len(used) - 1)) / len(used)
     tallest = max(len(column) for column in columns)
     drawing = Drawing(total, 30 + tallest * step, text)
     places: dict[tuple[int, str], tuple[float, float]] = {}
@@ -554,7 +584,7 @@ def _graph(rows: Sequence[Mapping[str, Any]], columns: Sequence[Sequence[str]], 
     for (index, name), (x, y) in places.items():
         klass = "node by-hand" if name in (_BY_HAND, _NO_COMMIT) else f"node column-{index}"
         drawing.element("rect", klass=klass, x=x, y=y, width=width, height=height, rx=4)
-        drawing.text(x + 8, y + 17, visible(name), klass="small", limit=36)
+        drawing.text(x + 8, y + 17, visible(name), klass="small", limit=int(width / 6.6))
     return drawing
 
 
