@@ -262,13 +262,14 @@ def test_two_tools_the_other_one_is_mentioned(tmp_path: Path) -> None:
         {"supabase/migrations/1_a.sql": "", "db/migrate/1_a.rb": "", "other/supabase/migrations/1_b.sql": ""},
     )
     project = find_project(tmp_path)
-    assert project and (project.tool, project.directories) == ("rails", ("db/migrate",))
+    assert project and (project.tool, project.directories) == ("supabase", ("supabase/migrations",))
     assert project.notes == (
-        "read as rails; also found supabase in other/supabase/migrations, supabase/migrations: "
-        "set [migrations] tool to choose another",
+        "migrations are in supabase/migrations, other/supabase/migrations; only supabase/migrations is read: "
+        "set [migrations] path to choose another",
+        "read as supabase; also found rails in db/migrate: set [migrations] tool to choose another",
     )
-    project = find_project(tmp_path, tool="supabase")
-    assert project and project.directories == ("other/supabase/migrations",)
+    project = find_project(tmp_path, tool="rails")
+    assert project and (project.tool, project.notes) == ("rails", ())
 
 
 @pytest.mark.parametrize(

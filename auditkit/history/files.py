@@ -156,6 +156,7 @@ def _section(up: str, down: str) -> Callable[[str], str | None]:
 _STAMPED = r"(?P<version>[0-9]+)_(?P<name>[^/]*)"
 _SCRIPT = r"\.(?:js|ts|cjs|mjs|cts|mts)"
 
+# In the order in which a folder is taken to be theirs, when several would fit equally well.
 LAYOUTS: dict[str, Layout] = {
     layout.tool: layout
     for layout in (
@@ -167,6 +168,8 @@ LAYOUTS: dict[str, Layout] = {
         ),
         Layout("prisma", re.compile(r"(?P<version>[^/]+)(?P<name>)/migration\.sql"), "<name>/migration.sql"),
         Layout("drizzle", re.compile(r"(?P<version>[^/]+)(?P<name>)(?:/migration)?\.sql"), "<tag>.sql"),
+        Layout("alembic", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
+        Layout("django", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
         Layout(
             "dbmate",
             re.compile(r"(?P<version>[0-9]+)_?(?P<name>[^/]*)\.sql"),
@@ -230,8 +233,6 @@ LAYOUTS: dict[str, Layout] = {
             order=_numbers,
         ),
         Layout("plain", re.compile(r"(?:.*/)?(?P<version>[0-9.]*)[_-]*(?P<name>[^/]*)\.sql"), "<name>.sql"),
-        Layout("alembic", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
-        Layout("django", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
     )
 }
 
@@ -456,7 +457,7 @@ _PLAIN_FOLDERS = frozenset({"migrations", "migration", "migrate", "sql", "schema
 
 
 def _recognise(tree: _Tree) -> dict[str, list[str]]:
-    """The tools whose files are in *tree*, surest first, each with its folders."""
+    """The tools whose files are in *tree*, each with its folders; what is nearest to the top comes first."""
     folders: dict[str, list[str]] = {}  # folder -> names in it
     for file in sorted(tree.files):
         parent, _, name = file.rpartition("/")
@@ -499,7 +500,12 @@ def _recognise(tree: _Tree) -> dict[str, list[str]]:
         add("django", folder)
     taken = {folder for where in found.values() for folder in where}
     _recognise_loose(tree, {name: files for name, files in folders.items() if name not in taken}, add)
-    return found
+    # Copies for tests and examples lie deeper than the real thing.
+    ranks = list(LAYOUTS)
+    ordered = {
+        tool: sorted(where, key=lambda folder: (folder.count("/"), folder)) for tool, where in found.items()
+    }
+    return dict(sorted(ordered.items(), key=lambda item: (item[1][0].count("/"), ranks.index(item[0]))))
 
 
 def _recognise_loose(tree: _Tree, folders: Mapping[str, list[str]], add: Callable[[str, str], None]) -> None:
