@@ -79,7 +79,7 @@ EXPECTED: dict[str, list[tuple[Any, ...]]] = {
         ("1", "users", "applied", 2, "2024-01-01T10:00:01.000000Z"),
     ],
 }
-#: Tested with the real tools, in test_history_tools.py.
+#: Only in test_history_tools.py, with the real tools.
 REAL = {"supabase", "django", "alembic", "dbmate", "drizzle"}
 
 

@@ -375,6 +375,88 @@ def test_drizzle(tmp_path: Path, database: str, drizzle: Callable[[], None]) -> 
     assert (cell.state, cell.content) == ("edited", "different")
 
 
+# Prisma without its native engines: the WebAssembly one over a driver adapter, which does not know the type
+# `name` (oid 19) that the engine asks for.
+PRISMA = """
+    import { createRequire } from 'node:module'
+    const require = createRequire(process.env.ADAPTER)
+    const pg = require('pg')
+    const { PrismaPg } = require('@prisma/adapter-pg')
+    const addFields = pg.Result.prototype.addFields
+    pg.Result.prototype.addFields = function (fields) {
+      for (const field of fields) if (field.dataTypeID === 19) field.dataTypeID = 25
+      return addFields.call(this, fields)
+    }
+    export default {
+      engine: 'js', experimental: { adapter: true }, schema: 'prisma/schema.prisma',
+      adapter: async () => new PrismaPg(JSON.parse(process.env.OPTIONS)),
+    }
+"""
+
+
+class Prisma:
+    def __init__(self, root: Path, conninfo: str) -> None:
+        self.root, self.folder = root, root / "prisma" / "migrations"
+        self.folder.mkdir(parents=True)
+        (self.folder / "migration_lock.toml").write_text('provider = "postgresql"\n')
+        (root / "prisma" / "schema.prisma").write_text(
+            'datasource db {\n  provider = "postgresql"\n  url = env("DATABASE_URL")\n}\n'
+        )
+        (root / "prisma.config.mjs").write_text(dedent(PRISMA))
+        words = psycopg.conninfo.conninfo_to_dict(conninfo)
+        options = {"host": words.get("host", "localhost"), "port": int(words.get("port") or 5432)}
+        options |= {"database": words["dbname"], "user": words["user"]}
+        self.program = tools.npm_package("prisma", "6.19.3") / "build" / "index.js"
+        self.environment = {
+            **os.environ,
+            "ADAPTER": str(tools.npm_package("@prisma/adapter-pg", "6.19.3") / "package.json"),
+            "OPTIONS": json.dumps(options),
+            "DATABASE_URL": "postgresql://unused",
+            # Named so that nothing is downloaded; neither is started.
+            "PRISMA_QUERY_ENGINE_LIBRARY": sys.executable,
+            "PRISMA_SCHEMA_ENGINE_BINARY": sys.executable,
+            "CHECKPOINT_DISABLE": "1",
+        }
+
+    def write(self, name: str, sql: str) -> None:
+        (self.folder / name).mkdir(exist_ok=True)
+        (self.folder / name / "migration.sql").write_bytes(sql.encode())
+
+    def deploy(self) -> subprocess.CompletedProcess[str]:
+        command = [*tools._node(), str(self.program), "migrate", "deploy", "--config", "prisma.config.mjs"]
+        return subprocess.run(command, cwd=self.root, env=self.environment, capture_output=True, text=True)
+
+
+def test_prisma(tmp_path: Path, database: str) -> None:
+    prisma = Prisma(tmp_path, database)
+    prisma.write("20240101000000_init", "create table a (id int);\n")
+    prisma.write("20240102000000_two", "create table b (id int);\n")
+    prisma.write("20240103000000_bad", "select 1/0;\n")
+    git(tmp_path, "init", "-q")
+    git(tmp_path, "add", ".")
+    git(tmp_path, "commit", "-qm", "First")
+    done = prisma.deploy()
+    assert done.returncode == 1 and "division by zero" in done.stderr, done.stderr
+    result = matrix(tmp_path, database)
+    assert list(shown(result).items()) == [
+        ("20240101000000_init", "applied"),
+        ("20240102000000_two", "applied"),
+        ("20240103000000_bad", "failed"),
+    ]
+    assert [row.cells["db"].content for row in result.rows] == ["identical"] * 3
+    assert "division by zero" in result.rows[2].cells["db"].notes[0]
+
+    prisma.write("20240101000000_init", "create table a (id int);\r\n")  # Prisma accepts either line end
+    prisma.write("20240102000000_two", "create table b (id bigint);\n")
+    result = matrix(tmp_path, database)
+    assert list(shown(result).values()) == ["applied", "edited", "failed"]
+    edited = result.rows[1].cells["db"]
+    assert edited.blob and edited.blob.migration.sql == "create table b (id int);\n"
+    prisma.write("20240102000000_two", "-- more\ncreate table b (\n  id int\n);\n")
+    cell = matrix(tmp_path, database).rows[1].cells["db"]
+    assert (cell.state, cell.content) == ("applied", "cosmetic")
+
+
 def test_a_project_without_a_ledger(tmp_path: Path, database: str) -> None:
     (tmp_path / "migrations").mkdir()
     (tmp_path / "migrations" / "1_a.sql").write_text("select 1")

@@ -149,7 +149,8 @@ LEDGERS: dict[str, Ledger] = {
             position="row_number() OVER (ORDER BY t.started_at, t.id)",
             applied_at="t.finished_at",
             checksum="t.checksum",
-            note="CASE WHEN t.finished_at IS NULL THEN left(t.logs, 500) "
+            note="CASE WHEN t.finished_at IS NULL "
+            "THEN left(regexp_replace(t.logs, '[[:space:]]+', ' ', 'g'), 300) "
             "WHEN t.applied_steps_count = 0 THEN 'recorded with 0 steps: marked as applied, not run' END",
             checksums=_prisma,
         ),
