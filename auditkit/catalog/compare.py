@@ -1,0 +1,332 @@
+"""How two snapshots differ. This module knows no kind: it compares every attribute of every fact.
+
+An object that is missing or unexpected is one delta; what belongs to it (columns, policies, comments) is listed
+in ``Delta.children`` and not repeated. What a partition or child table inherits is listed with its origin in
+the same way, if it differs in the same way.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Literal, Protocol
+
+from auditkit.catalog.kinds import KINDS, Kind, Severity
+from auditkit.catalog.snapshot import Fact, Key, Snapshot, Table, Value
+
+Change = Literal["missing", "unexpected", "changed"]
+
+
+class Rule(Protocol):
+    """What ``auditkit.config.IgnoreRule`` offers; patterns are shell-style, empty ones match all."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def schema(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def until(self) -> date | None: ...
+
+
+@dataclass(frozen=True)
+class Delta:
+    """One difference.
+
+    Attributes:
+        kind, identity: the object.
+        change: ``missing`` (only left has it), ``unexpected`` (only right has it) or ``changed``.
+        attribute: which attribute changed; None if the object is missing or unexpected.
+        left, right: both values; of a missing or unexpected object its definition on the side that has it.
+        schema: the object's schema, if it has one.
+        children: what belongs to the object and is missing, unexpected or changed together with it.
+    """
+
+    kind: str
+    identity: str
+    change: Change
+    attribute: str | None = None
+    left: Value = None
+    right: Value = None
+    schema: str | None = None
+    children: tuple[Key, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """(kind, identity)."""
+        return self.kind, self.identity
+
+    @property
+    def severity(self) -> Severity:
+        """How bad, by what the kind declares."""
+        return KINDS[self.kind].severity_of(self.attribute)
+
+
+@dataclass(frozen=True)
+class Scope:
+    """What is compared.
+
+    Attributes:
+        managed: schemas that a platform looks after; counted, not compared.
+        ledgers: ``schema.table`` of migration ledgers, which are no part of the schema they record.
+        schemas: if not empty, only objects in these schemas are compared.
+        rules: deltas to leave out; expired rules must not be passed.
+        owners, grants, comments: whether these are compared.
+    """
+
+    managed: frozenset[str] = frozenset()
+    ledgers: frozenset[str] = frozenset()
+    schemas: frozenset[str] = frozenset()
+    rules: tuple[Rule, ...] = ()
+    owners: bool = True
+    grants: bool = True
+    comments: bool = True
+
+    @property
+    def ignored_attributes(self) -> frozenset[str]:
+        """Attributes that are not compared."""
+        switches = {"owner": self.owners, "grants": self.grants, "comment": self.comments}
+        return frozenset(attribute for attribute, compared in switches.items() if not compared)
+
+    def rule_for(self, kind: str, schema: str | None, name: str, identity: str) -> Rule | None:
+        """The first rule that leaves out a difference in this object."""
+        for rule in self.rules:
+            if (
+                (not rule.kind or fnmatchcase(kind, rule.kind))
+                and (not rule.schema or fnmatchcase(schema or "", rule.schema))
+                and (not rule.name or fnmatchcase(name, rule.name) or fnmatchcase(identity, rule.name))
+            ):
+                return rule
+        return None
+
+
+@dataclass
+class Comparison:
+    """The deltas, sorted, and what was left out.
+
+    ``managed`` counts the facts per schema that a platform manages, ``extension_members`` those that belong to
+    extensions, ``suppressed`` the deltas per rule.
+    """
+
+    deltas: list[Delta]
+    managed: dict[str, int] = field(default_factory=dict)
+    extension_members: int = 0
+    suppressed: dict[Rule, int] = field(default_factory=dict)
+
+    def __iter__(self) -> Iterator[Delta]:
+        return iter(self.deltas)
+
+    def __len__(self) -> int:
+        return len(self.deltas)
+
+
+def compare(left: Snapshot, right: Snapshot, *, scope: Scope | None = None) -> Comparison:
+    """How *right* differs from *left*; equal snapshots give no delta.
+
+    What both sides cannot know is not compared: attributes that only one of them has (snapshots of different
+    versions of auditkit), members of extensions, and what *scope* leaves out.
+    """
+    scope = scope or Scope()
+    outside = _Outside(scope, left, right)
+    gone: dict[Key, tuple[Change, Fact, Snapshot]] = {}
+    changed: list[tuple[Delta, Fact]] = []
+    for kind in KINDS.values():
+        ours, theirs = left.tables.get(kind.name), right.tables.get(kind.name)
+        if (ours is None and theirs is None) or (not scope.grants and kind.name == "default acl"):
+            continue
+        ours, theirs = ours or Table(kind.name, ()), theirs or Table(kind.name, ())
+        missing, unexpected, differing = _match(ours, theirs, kind)
+        for position in missing:
+            if not outside(ours, position, kind):
+                gone[kind.name, ours.identities[position]] = ("missing", ours.fact(position), left)
+        for position in unexpected:
+            if not outside(theirs, position, kind):
+                gone[kind.name, theirs.identities[position]] = ("unexpected", theirs.fact(position), right)
+        for delta, position in _attributes(kind, ours, theirs, differing, scope.ignored_attributes):
+            if not outside(theirs, position, kind):
+                changed.append((delta, theirs.fact(position)))
+    deltas = _fold(gone, changed)
+    suppressed: Counter[Rule] = Counter()
+    kept = []
+    names = {fact.key: fact.name for _, fact, _ in gone.values()} | {
+        fact.key: fact.name for _, fact in changed
+    }
+    for delta in deltas:
+        rule = scope.rule_for(delta.kind, delta.schema, names[delta.key], delta.identity)
+        if rule is None:
+            kept.append(delta)
+        else:
+            suppressed[rule] += 1
+    return Comparison(
+        deltas=sorted(kept, key=lambda d: (d.kind, d.identity, d.attribute or "")),
+        managed=outside.managed_counts(right),
+        extension_members=sum(len(table.extensions) for table in right.tables.values()),
+        suppressed=dict(suppressed),
+    )
+
+
+class _Outside:
+    """Which facts are not compared; asked only about those that differ."""
+
+    def __init__(self, scope: Scope, left: Snapshot, right: Snapshot) -> None:
+        self.scope = scope
+        self.ledger_schemas = {name.partition(".")[0] for name in scope.ledgers} - {"public"}
+        self.ledgers: set[str] = set()
+        if scope.ledgers:
+            # A ledger's columns, keys and sequences go with it.
+            for kind in KINDS.values():
+                for table in filter(None, (left.tables.get(kind.name), right.tables.get(kind.name))):
+                    for i, identity in enumerate(table.identities):
+                        own = not kind.parents or kind.name == "table"
+                        if table.parents[i] in self.ledgers or (
+                            own
+                            and table.subids[i] == 0
+                            and f"{table.schemas[i]}.{table.names[i]}" in scope.ledgers
+                        ):
+                            self.ledgers.add(identity)
+
+    def __call__(self, table: Table, i: int, kind: Kind) -> bool:
+        schema, identity = table.schemas[i], table.identities[i]
+        return (
+            i in table.extensions
+            or schema in self.scope.managed
+            or identity in self.ledgers
+            or (kind.name == "schema" and schema in self.ledger_schemas)
+            or bool(self.scope.schemas and schema not in self.scope.schemas)
+        )
+
+    def managed_counts(self, snapshot: Snapshot) -> dict[str, int]:
+        if not self.scope.managed:
+            return {}
+        counts: Counter[str] = Counter()
+        for table in snapshot.tables.values():
+            counts.update(schema for schema in table.schemas if schema in self.scope.managed)
+        return dict(counts)
+
+
+def _match(left: Table, right: Table, kind: Kind) -> tuple[list[int], list[int], list[tuple[int, int]]]:
+    """Positions only left has, only right has, and pairs that differ."""
+    rest = dict(left.positions)
+    values = left.values
+    same_shape = left.attributes == right.attributes
+    unexpected, differing = [], []
+    for i, (identity, theirs) in enumerate(zip(right.identities, right.values, strict=True)):
+        j = rest.pop(identity, None)
+        if j is None:
+            unexpected.append(i)
+        elif not same_shape or values[j] != theirs:
+            differing.append((j, i))
+    return list(rest.values()), unexpected, differing
+
+
+def _attributes(
+    kind: Kind, left: Table, right: Table, pairs: list[tuple[int, int]], ignored: frozenset[str]
+) -> Iterator[tuple[Delta, int]]:
+    """The deltas between facts that both sides have, each with its position on the right."""
+    common = [
+        (name, left.attributes.index(name), right.attributes.index(name))
+        for name in left.attributes
+        if name in right.attributes and name not in ignored
+    ]
+    reordered = set()
+    for j, i in pairs:
+        ours, theirs = left.values[j], right.values[i]
+        for name, a, b in common:
+            if ours[a] == theirs[b]:
+                continue
+            if name == kind.ordinal:
+                reordered.add(right.parents[i])
+            else:
+                yield _delta(right, i, name, ours[a], theirs[b]), i
+    if reordered:
+        yield from _order(kind.ordinal, left, right, reordered)
+
+
+def _order(
+    attribute: str, left: Table, right: Table, parents: set[str | None]
+) -> Iterator[tuple[Delta, int]]:
+    """Siblings that moved, counting only those both sides have: one more column does not move the others."""
+    a, b = left.attributes.index(attribute), right.attributes.index(attribute)
+    siblings: dict[str | None, list[tuple[int, int, int]]] = defaultdict(list)
+    for i, identity in enumerate(right.identities):
+        if right.parents[i] in parents and (j := left.positions.get(identity)) is not None:
+            siblings[right.parents[i]].append((_int(left.values[j][a]), _int(right.values[i][b]), i))
+    for family in siblings.values():
+        place = {i: n for n, (_, _, i) in enumerate(sorted(family, key=lambda s: s[1]), 1)}
+        family.sort()
+        stays = _longest_rising([place[i] for _, _, i in family])
+        for n, (_, _, i) in enumerate(family, 1):
+            if place[i] not in stays:
+                yield _delta(right, i, attribute, n, place[i]), i
+
+
+def _longest_rising(numbers: list[int]) -> set[int]:
+    """The members of a longest increasing subsequence: the most siblings that can be said to have stayed."""
+    tails: list[int] = []
+    previous: dict[int, int | None] = {}
+    for number in numbers:
+        place = bisect_left(tails, number)
+        previous[number] = tails[place - 1] if place else None
+        tails[place:] = [number, *tails[place + 1 :]]
+    stays: set[int] = set()
+    number: int | None = tails[-1] if tails else None
+    while number is not None:
+        stays.add(number)
+        number = previous[number]
+    return stays
+
+
+def _int(value: Value) -> int:
+    assert isinstance(value, int)
+    return value
+
+
+def _delta(table: Table, i: int, attribute: str, left: Value, right: Value) -> Delta:
+    return Delta(table.kind, table.identities[i], "changed", attribute, left, right, table.schemas[i])
+
+
+def _fold(gone: dict[Key, tuple[Change, Fact, Snapshot]], changed: list[tuple[Delta, Fact]]) -> list[Delta]:
+    """One delta per object that came or went with all that belongs to it, one per attribute otherwise."""
+
+    def above(fact: Fact) -> Iterator[Key]:
+        if fact.origin is not None:
+            yield fact.kind, fact.origin
+        if fact.parent is not None:
+            for parent in KINDS[fact.kind].parents:
+                yield parent, fact.parent
+
+    def root(key: Key, follow: Callable[[Fact], Iterator[Key]]) -> Key:
+        change, fact, _ = gone[key]
+        for holder in follow(fact):
+            if holder in gone and gone[holder][0] == change and holder != key:
+                return root(holder, follow)
+        return key
+
+    children: dict[Key, list[Key]] = defaultdict(list)
+    roots = {key: root(key, above) for key in gone}
+    for key, top in roots.items():
+        if key != top:
+            children[top].append(key)
+    deltas = []
+    for key, (change, fact, snapshot) in gone.items():
+        if roots[key] == key:
+            text = fact.describe(snapshot)
+            sides = (text, None) if change == "missing" else (None, text)
+            deltas.append(Delta(*key, change, None, *sides, fact.schema, tuple(sorted(children[key]))))
+    seen = {(d.kind, d.identity, d.attribute, d.left, d.right) for d, _ in changed}
+    inherited: dict[tuple[str, str, str | None], list[Key]] = defaultdict(list)
+    own = []
+    for delta, fact in changed:
+        if (delta.kind, fact.origin, delta.attribute, delta.left, delta.right) in seen and fact.origin:
+            inherited[delta.kind, fact.origin, delta.attribute].append(delta.key)
+        else:
+            own.append(delta)
+    for delta in own:
+        found = inherited.get((delta.kind, delta.identity, delta.attribute))
+        deltas.append(replace(delta, children=tuple(sorted(found))) if found else delta)
+    return deltas

@@ -1,0 +1,80 @@
+"""The documented columns of every DataFrame auditkit hands out.
+
+A frame always has exactly these columns and dtypes, whether it holds rows or not. ``str`` is pandas' string
+dtype, ``Int64`` its integer that may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+#: ``Snapshot.facts``: one row per object of the catalog.
+FACTS: dict[str, str] = {
+    "kind": "str",  # as pg_identify_object names it: table, table column, policy, …
+    "identity": "str",  # schema-qualified and quoted where needed; equal across servers
+    "schema": "str",  # unquoted; missing for objects outside schemas
+    "name": "str",  # unquoted; missing where the identity is not made of a name
+    "parent": "str",  # identity of what it belongs to (a column's table), if it belongs to something
+    "extension": "str",  # the extension it is a member of, if any
+    "classid": "Int64",  # its address in the catalog: valid on the server it was read from only
+    "oid": "Int64",
+    "subid": "Int64",
+    "xmin": "Int64",  # transaction that wrote its main row; missing where that may not be read
+}
+
+#: ``Snapshot.edges``: one row per dependency between two facts, from pg_depend.
+EDGES: dict[str, str] = {
+    "kind": "str",  # the dependent object …
+    "identity": "str",
+    "on_kind": "str",  # … and what it depends on
+    "on_identity": "str",
+    "type": "str",  # normal, auto, internal, extension, partition
+}
+
+#: ``Snapshot.history``: one row per migration in a ledger, whatever the tool.
+HISTORY: dict[str, str] = {
+    "tool": "str",
+    "table": "str",  # the ledger, schema-qualified
+    "position": "Int64",  # order of application, where the ledger tells it
+    "version": "str",
+    "name": "str",
+    "state": "str",  # applied, failed, rolled_back
+    "applied_at": "datetime64[us, UTC]",
+    "checksum": "str",
+    "statements": "object",  # list of str where the ledger stores them
+    "xmin": "Int64",
+    "applied_by": "str",
+    "note": "str",
+}
+
+
+def frame(columns: Mapping[str, str], data: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
+    """A DataFrame of exactly *columns*; those that *data* lacks are missing values.
+
+    ``data`` maps column names to equally long sequences.
+    """
+    import pandas as pd
+
+    length = max((len(values) for values in data.values()), default=0)
+    series = {
+        name: pd.Series(data.get(name, [None] * length), dtype=_dtype(dtype))
+        for name, dtype in columns.items()
+    }
+    return pd.DataFrame(series)
+
+
+def from_records(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """The same from one mapping per row."""
+    rows = list(records)
+    return frame(columns, {name: [row.get(name) for row in rows] for name in columns})
+
+
+def _dtype(dtype: str) -> Any:
+    import pandas as pd
+
+    # pandas 2 knows no dtype named str for text; its StringDtype behaves alike.
+    return pd.StringDtype() if dtype == "str" and int(pd.__version__.split(".")[0]) < 3 else dtype
