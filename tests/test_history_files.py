@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from auditkit.errors import ConfigError
 from auditkit.history.files import Migrations, blobs, find_project, load_migrations
@@ -289,6 +293,41 @@ def test_what_cannot_be_read_is_one_clear_line(
     with pytest.raises(ConfigError, match=r"^[^\n]+$") as caught:
         load_migrations(tmp_path, **arguments)
     assert message in str(caught.value)
+
+
+ODD_FILES = (
+    "supabase/migrations/1_a.sql",
+    "db/migrations/1_a.sql",
+    "alembic.ini",
+    "alembic/versions/a.py",
+    "shop/apps.py",
+    "shop/migrations/0001_a.py",
+    "d/meta/_journal.json",
+    "package.json",
+)
+TEXTS = st.sampled_from(
+    [
+        b"[alembic]\nscript_location = %(here)s/alembic\nversion_locations = %(x)s",
+        b"revision = ['a', None]\ndown_revision = 1 + 2",
+        b"class Migration(m.Migration):\n    dependencies = x + [('a',), ('b', '__first__', 1), *y]",
+        b'{"entries": [{"when": null, "tag": "../../etc/passwd"}, 5]}',
+        b'{"entries": {"a": 1}}',
+        b"-- migrate:up\n\xff",
+        b"(" * 3000,
+        b"\x00",
+    ]
+)
+
+
+@given(st.dictionaries(st.sampled_from(ODD_FILES), st.one_of(TEXTS, st.binary(max_size=40)), min_size=1))
+@settings(deadline=None)
+def test_no_content_of_any_file_stops_the_audit(files: dict[str, bytes]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), dict(files))
+        for tool in (None, "supabase", "drizzle", "alembic", "django", "dbmate", "prisma"):
+            with contextlib.suppress(ConfigError):
+                migrations = load_migrations(folder, tool=tool)
+                assert all("\n" not in note for note in migrations.notes)
 
 
 # ---- git -----------------------------------------------------------------------------------------------

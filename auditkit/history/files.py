@@ -18,14 +18,15 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heapify, heappop, heappush
 from pathlib import Path, PurePosixPath
-from typing import Any, overload
+from typing import overload
 
 from auditkit.errors import ConfigError
 from auditkit.history.git import Commit, GitInfo, Repository, open_repository
+from auditkit.history.layouts import LAYOUTS, SCRIPT, Layout, identify, is_down, numbers
 from auditkit.history.split import Statement, split
+from auditkit.history.trees import Disk, Objects, Tree
 
 __all__ = [
-    "LAYOUTS",
     "Blob",
     "Migration",
     "Migrations",
@@ -112,190 +113,6 @@ class Blob:
     migration: Migration
 
 
-@dataclass(frozen=True)
-class Layout:
-    """How one tool lays its files out.
-
-    ``file`` is matched against paths inside the migrations directory and has the groups ``version`` and
-    ``name``; ``up`` cuts out the part that is applied; ``order`` is the sort key of a version;
-    ``autocommit`` finds the directive that keeps a file out of a transaction; ``code`` if the files are
-    programs, not SQL; ``said`` is what the tool asks of names, for the note about a file it skips.
-    """
-
-    tool: str
-    file: re.Pattern[str]
-    said: str
-    up: Callable[[str], str | None] = lambda sql: sql
-    order: Callable[[str], Any] = lambda version: version
-    autocommit: re.Pattern[str] | None = None
-    code: bool = False
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    """Sort key of a version of numbers, where 1.10 comes after 1.9 and 1.0 equals 1."""
-    numbers = [int(number) for number in re.findall(r"\d+", version)]
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
-
-
-def _section(up: str, down: str) -> Callable[[str], str | None]:
-    """Cut out what stands between two marks; None if the first is missing."""
-    begin, end = re.compile(up, re.MULTILINE | re.IGNORECASE), re.compile(down, re.MULTILINE | re.IGNORECASE)
-
-    def cut(sql: str) -> str | None:
-        start = begin.search(sql)
-        if not start:
-            return None
-        stop = end.search(sql, start.end())
-        return "\n" * sql.count("\n", 0, start.end()) + sql[start.end() : stop.start() if stop else None]
-
-    return cut
-
-
-_STAMPED = r"(?P<version>[0-9]+)_(?P<name>[^/]*)"
-_SCRIPT = r"\.(?:js|ts|cjs|mjs|cts|mts)"
-
-# In the order in which a folder is taken to be theirs, when several would fit equally well.
-LAYOUTS: dict[str, Layout] = {
-    layout.tool: layout
-    for layout in (
-        Layout(
-            "supabase",
-            re.compile(rf"{_STAMPED}\.sql"),
-            "<timestamp>_name.sql",
-            autocommit=re.compile(r"\ufeff?-- pg-delta: transaction=false\r?(?:\n|\Z)"),
-        ),
-        Layout("prisma", re.compile(r"(?P<version>[^/]+)(?P<name>)/migration\.sql"), "<name>/migration.sql"),
-        Layout("drizzle", re.compile(r"(?P<version>[^/]+)(?P<name>)(?:/migration)?\.sql"), "<tag>.sql"),
-        Layout("alembic", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
-        Layout("django", re.compile(r"(?P<version>)(?P<name>[^/]*)\.py"), "<name>.py", code=True),
-        Layout(
-            "dbmate",
-            re.compile(r"(?P<version>[0-9]+)_?(?P<name>[^/]*)\.sql"),
-            "<version>_name.sql",
-            up=_section(r"^--\s*migrate:up.*$", r"^--\s*migrate:down"),
-            autocommit=re.compile(r"^--\s*migrate:up.*\btransaction:false", re.MULTILINE),
-        ),
-        Layout(
-            "goose",
-            re.compile(rf"{_STAMPED}\.(?:sql|go)"),
-            "<version>_name.sql",
-            up=_section(r"^--\s*\+goose up\b.*$", r"^--\s*\+goose down\b"),
-            order=_numbers,
-            autocommit=re.compile(r"^--\s*\+goose no transaction", re.MULTILINE | re.IGNORECASE),
-        ),
-        Layout(
-            "golang-migrate", re.compile(rf"{_STAMPED}\.up\.[^/]*"), "<version>_name.up.sql", order=_numbers
-        ),
-        Layout(
-            "sqlx",
-            re.compile(rf"(?!.*\.down\.sql){_STAMPED.replace('*', '*?')}(?:\.up)?\.sql"),
-            "<version>_name.sql",
-            order=_numbers,
-            autocommit=re.compile(r"-- no-transaction"),
-        ),
-        Layout("diesel", re.compile(r"(?P<version>[^/_]+)_(?P<name>[^/]*)/up\.sql"), "<version>_name/up.sql"),
-        Layout(
-            "refinery",
-            re.compile(r"[UV](?P<version>[0-9]+(?:\.[0-9]+)?)__(?P<name>\w+)\.sql"),
-            "V<version>__name.sql",
-            order=_numbers,
-        ),
-        Layout(
-            "flyway",
-            re.compile(r"(?:.*/)?(?:V(?P<version>[0-9][0-9._]*)|R)__(?P<name>[^/]*)\.sql"),
-            "V<version>__name.sql",
-            order=_numbers,
-        ),
-        Layout(
-            "rails", re.compile(r"(?P<version>[0-9]+)_(?P<name>\w*)[^/]*\.rb"), "<version>_name.rb", code=True
-        ),
-        Layout("ecto", re.compile(rf"{_STAMPED}\.exs"), "<version>_name.exs", order=_numbers, code=True),
-        Layout("knex", re.compile(rf"(?P<version>[0-9]*)_?(?P<name>[^/]*){_SCRIPT}"), "<name>.js", code=True),
-        Layout(
-            "sequelize", re.compile(rf"(?P<version>[0-9]*)-?(?P<name>[^/]*){_SCRIPT}"), "<name>.js", code=True
-        ),
-        Layout(
-            "typeorm",
-            re.compile(rf"(?P<version>[0-9]+)-?(?P<name>[^/]*){_SCRIPT}"),
-            "<timestamp>-name.ts",
-            order=_numbers,
-            code=True,
-        ),
-        Layout(
-            "node-pg-migrate",
-            re.compile(rf"(?P<version>[0-9]+)[_-](?P<name>[^/]*)(?:{_SCRIPT}|\.sql)"),
-            "<timestamp>_name.js",
-            up=lambda sql: (
-                _section(r"^\s*--[\s-]*up migration.*$", r"^\s*--[\s-]*down migration")(sql) or sql
-            ),
-            order=_numbers,
-        ),
-        Layout("plain", re.compile(r"(?:.*/)?(?P<version>[0-9.]*)[_-]*(?P<name>[^/]*)\.sql"), "<name>.sql"),
-    )
-}
-
-# Folders that never hold a project's own migrations and can be very large.
-_PRUNED = frozenset(
-    {"node_modules", "site-packages", "__pycache__", "venv", "vendor", "target", "dist", "build", "deps"}
-)
-_DEPTH = 8
-
-
-class _Disk:
-    """The files below a folder; ``folders`` too, since one can be named like a migration."""
-
-    def __init__(self, root: Path, within: str = "") -> None:
-        self.root, self.notes = root, list[str]()
-        self.files: list[str] = []
-        self.folders: list[str] = []
-        start = root / within
-        for folder, folders, files in os.walk(start, onerror=self._unreadable):
-            place = Path(folder).relative_to(root)
-            depth = len(Path(folder).relative_to(start).parts)
-            folders[:] = sorted(
-                name
-                for name in folders
-                if depth < _DEPTH and name not in _PRUNED and not name.startswith(".")
-            )
-            self.folders += [(place / name).as_posix() for name in folders]
-            self.files += [(place / name).as_posix() for name in files]
-
-    def _unreadable(self, error: OSError) -> None:
-        self.notes.append(f"{error.filename}: not readable ({error.strerror})")
-
-    def read(self, paths: Iterable[str]) -> dict[str, bytes | str]:
-        """The contents of *paths*, or one word on why there are none."""
-        contents: dict[str, bytes | str] = {}
-        for path in paths:
-            try:
-                contents[path] = (self.root / path).read_bytes()
-            except OSError as error:
-                contents[path] = error.strerror or type(error).__name__
-        return contents
-
-
-class _Objects:
-    """The files of a commit."""
-
-    def __init__(self, repository: Repository, commit: str, within: str = "") -> None:
-        self.repository, self.notes = repository, list[str]()
-        tree = repository.tree(commit)
-        inside = f"{within}/" if within not in ("", ".") else ""
-        self._blobs = {path: blob for path, blob in tree.items() if path.startswith(inside)}
-        self.files = list(self._blobs)
-        self.folders: list[str] = []
-
-    def read(self, paths: Iterable[str]) -> dict[str, bytes | str]:
-        wanted = {path: self._blobs[path] for path in paths if path in self._blobs}
-        contents = self.repository.read(wanted.values())
-        return {path: contents.get(blob, "missing in this clone") for path, blob in wanted.items()}
-
-
-_Tree = _Disk | _Objects
-
-
 def find_project(
     root: Path | str = ".", *, path: str | None = None, tool: str | None = None, ref: str | None = None
 ) -> Project | None:
@@ -379,7 +196,7 @@ def lost(migrations: Migrations) -> dict[str, Blob]:
         local = next(
             (path.removeprefix(f"{folder}/") for folder in folders if path.startswith(f"{folder}/")), path
         )
-        identity = _identify(layout, local)
+        identity = identify(layout, local)
         if path not in here and identity and info.versions:
             found.append((Migration(*identity, path, None, git=info), info))
     contents = repository.read(info.versions[-1].blob for _, info in found)
@@ -402,22 +219,22 @@ def _rooted(root: Path, path: str | None) -> tuple[Path, str]:
     return root, inside if path else ""
 
 
-def _tree(root: Path, path: str, ref: str | None) -> tuple[_Tree, Repository | None, str | None, list[str]]:
+def _tree(root: Path, path: str, ref: str | None) -> tuple[Tree, Repository | None, str | None, list[str]]:
     if not root.is_dir() or not (ref or (root / path).is_dir()):
         raise ConfigError(f"{root / path} is not a folder; check [migrations] path in auditkit.toml")
     repository, why = open_repository(root)
     if ref is None:
-        return _Disk(root, path), repository, None, [why] if why else []
+        return Disk(root, path), repository, None, [why] if why else []
     if not repository:
         raise ConfigError(f"migrations@{ref} needs git: {why}")
     commit = repository.resolve(ref)
-    return _Objects(repository, commit, path), repository, commit, []
+    return Objects(repository, commit, path), repository, commit, []
 
 
 # ---- which tool ----------------------------------------------------------------------------------------
 
 
-def _find(root: Path, tree: _Tree, path: str, tool: str | None) -> Project | None:
+def _find(root: Path, tree: Tree, path: str, tool: str | None) -> Project | None:
     if tool is not None and tool not in LAYOUTS:
         raise ConfigError(f"migrations tool {tool!r} is not known; use one of {', '.join(sorted(LAYOUTS))}")
     found = _recognise(tree)
@@ -456,7 +273,7 @@ _MARKS = {
 _PLAIN_FOLDERS = frozenset({"migrations", "migration", "migrate", "sql", "schema", "versions"})
 
 
-def _recognise(tree: _Tree) -> dict[str, list[str]]:
+def _recognise(tree: Tree) -> dict[str, list[str]]:
     """The tools whose files are in *tree*, each with its folders; what is nearest to the top comes first."""
     folders: dict[str, list[str]] = {}  # folder -> names in it
     for file in sorted(tree.files):
@@ -508,13 +325,13 @@ def _recognise(tree: _Tree) -> dict[str, list[str]]:
     return dict(sorted(ordered.items(), key=lambda item: (item[1][0].count("/"), ranks.index(item[0]))))
 
 
-def _recognise_loose(tree: _Tree, folders: Mapping[str, list[str]], add: Callable[[str, str], None]) -> None:
+def _recognise_loose(tree: Tree, folders: Mapping[str, list[str]], add: Callable[[str, str], None]) -> None:
     """Folders of SQL files and scripts whose layout does not say whose they are: look inside."""
     packages = _text(tree, "package.json")
     for folder, files in folders.items():
         last = PurePosixPath(folder).name
         sql = [name for name in files if name.endswith(".sql")]
-        scripts = [name for name in files if re.match(rf"[0-9]+.*{_SCRIPT}$", name)]
+        scripts = [name for name in files if re.match(rf"[0-9]+.*{SCRIPT}$", name)]
         if sql:
             sample = tree.read(_join(folder, name) for name in sql[:3]).values()
             text = b"\n".join(content for content in sample if isinstance(content, bytes))
@@ -530,7 +347,7 @@ def _recognise_loose(tree: _Tree, folders: Mapping[str, list[str]], add: Callabl
                     break
 
 
-def _text(tree: _Tree, path: str) -> str:
+def _text(tree: Tree, path: str) -> str:
     content = tree.read([path] if path in tree.files else []).get(path, "")
     return content.decode(errors="replace") if isinstance(content, bytes) else ""
 
@@ -539,31 +356,31 @@ def _join(folder: str, name: str) -> str:
     return name if folder in ("", ".") else f"{folder}/{name}"
 
 
-# ---- reading -------------------------------------------------------------------------------------------
-
-
-def _inside(tree: _Tree, folder: str) -> dict[str, str]:
+def _inside(tree: Tree, folder: str) -> dict[str, str]:
     """The files below *folder*, as path inside it -> path in the tree."""
     start = "" if folder == "." else f"{folder}/"
     return {file.removeprefix(start): file for file in sorted(tree.files) if file.startswith(start)}
 
 
-def _by_name(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]:
+# ---- reading -------------------------------------------------------------------------------------------
+
+
+def _by_name(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
     """Read a folder whose file names say version, name and order."""
     layout = LAYOUTS[project.tool]
     inside = _inside(tree, project.directories[0])
     chosen: list[Migration] = []
     notes = _named_folders(project, tree)
     for local, file in inside.items():
-        identity = _identify(layout, local)
+        identity = identify(layout, local)
         if identity and not _skipped_init(project.tool, local, chosen):
             chosen.append(Migration(*identity, file, None))
-        elif local.endswith((".sql", ".SQL")) and not _is_down(local):
+        elif local.endswith((".sql", ".SQL")) and not is_down(local):
             notes.append(f"{file}: skipped by {project.tool}, whose files are named {layout.said}")
     contents = tree.read(migration.path for migration in chosen)
     migrations = [_read(layout, migration, contents[migration.path], notes) for migration in chosen]
     if project.tool == "plain" and all(re.fullmatch(r"[0-9.]+", item.version) for item in migrations):
-        layout = replace(layout, order=_numbers)  # 10_b.sql is meant to follow 9_a.sql
+        layout = replace(layout, order=numbers)  # 10_b.sql is meant to follow 9_a.sql
     # Flyway's repeatable migrations have no version and run last.
     migrations.sort(
         key=lambda item: (
@@ -575,40 +392,13 @@ def _by_name(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]
     return migrations, notes
 
 
-def _identify(layout: Layout, local: str) -> tuple[str, str] | None:
-    """Version and name of the file *local* in the migrations' folder; None if the tool skips it."""
-    match = layout.file.fullmatch(local)
-    if not match or _is_down(local):
-        return None
-    version, name = match["version"] or "", match["name"]
-    if layout.tool == "prisma":
-        return stamp(version)
-    if layout.tool == "diesel":
-        return version.replace("-", ""), name
-    if layout.tool == "flyway":
-        return version.replace("_", "."), name.replace("_", " ")
-    if layout.tool == "alembic":
-        version, _, name = name.partition("_")
-    return (version, name) if version else (name, "")
-
-
-def stamp(name: str) -> tuple[str, str]:
-    """Split ``20240131120000_add_users`` into version and name; without digits it is all version."""
-    match = re.fullmatch(r"([0-9]+)[_-](.*)", name)
-    return (match[1], match[2]) if match else (name, "")
-
-
-def _is_down(local: str) -> bool:
-    return bool(re.search(r"(?:^|[/._-])(?:down|undo|rollback)\.sql$", local, re.IGNORECASE))
-
-
 def _skipped_init(tool: str, local: str, chosen: list[Migration]) -> bool:
     """The Supabase CLI ignores a first file named …_init.sql from before December 2021."""
     match = re.match(r"([0-9]{14})_init\.sql", local)
     return bool(tool == "supabase" and not chosen and match and match[1] < "20211209000000")
 
 
-def _named_folders(project: Project, tree: _Tree) -> list[str]:
+def _named_folders(project: Project, tree: Tree) -> list[str]:
     return [
         f"{folder}: a folder named like a migration file; its contents are not applied"
         for folder in tree.folders
@@ -661,7 +451,7 @@ def _duplicates(migrations: Iterable[Migration], tool: str) -> list[str]:
     ]
 
 
-def _drizzle(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]:
+def _drizzle(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
     """Drizzle applies what ``meta/_journal.json`` lists; its version is the entry's time in ms."""
     folder = project.directories[0]
     inside = _inside(tree, folder)
@@ -695,7 +485,7 @@ def _drizzle(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]
 # ---- Python migrations, read without running them -------------------------------------------------------
 
 
-def _alembic_folders(tree: _Tree) -> list[str]:
+def _alembic_folders(tree: Tree) -> list[str]:
     """The ``versions`` folders that each alembic.ini names; else those beside an alembic env.py."""
     folders: list[str] = []
     files = set(tree.files)
@@ -723,7 +513,7 @@ def _alembic_folders(tree: _Tree) -> list[str]:
     return [folder for folder in folders if any(file.startswith(f"{folder}/") for file in files)]
 
 
-def _django_folders(tree: _Tree) -> list[str]:
+def _django_folders(tree: Tree) -> list[str]:
     candidates: dict[str, str] = {}
     for file in sorted(tree.files):
         folder, _, name = file.rpartition("/")
@@ -738,7 +528,7 @@ def _django_folders(tree: _Tree) -> list[str]:
     ]
 
 
-def _python_files(project: Project, tree: _Tree, notes: list[str]) -> Iterable[tuple[str, bytes, ast.Module]]:
+def _python_files(project: Project, tree: Tree, notes: list[str]) -> Iterable[tuple[str, bytes, ast.Module]]:
     files = [
         file
         for folder in project.directories
@@ -753,7 +543,7 @@ def _python_files(project: Project, tree: _Tree, notes: list[str]) -> Iterable[t
             continue
         try:
             yield file, content, ast.parse(content, filename=file)
-        except (SyntaxError, ValueError) as error:
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             notes.append(f"{file}: not valid Python (line {getattr(error, 'lineno', None) or 1})")
 
 
@@ -783,7 +573,7 @@ def _strings(value: ast.expr | None) -> tuple[str, ...]:
     )
 
 
-def _alembic(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]:
+def _alembic(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
     """Alembic's order is the graph of ``down_revision`` and ``depends_on``."""
     notes: list[str] = []
     migrations = []
@@ -801,7 +591,7 @@ def _alembic(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]
     return _by_dependency(migrations, notes), notes
 
 
-def _django(project: Project, tree: _Tree) -> tuple[list[Migration], list[str]]:
+def _django(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
     """Django's order is the graph of ``dependencies`` and ``run_before``; versions are ``app.name``."""
     notes: list[str] = []
     migrations: list[Migration] = []
@@ -851,7 +641,7 @@ def _pairs(value: ast.expr | None) -> tuple[str, ...]:
     return tuple(".".join(pair) for pair in pairs if len(pair) == 2)
 
 
-def _app_label(tree: _Tree, folder: str, root: Path) -> str:
+def _app_label(tree: Tree, folder: str, root: Path) -> str:
     """An app's label: what its AppConfig says, else the folder's name."""
     config = re.search(
         r"^\s+label\s*=\s*['\"](\w+)['\"]", _text(tree, _join(folder, "apps.py")), re.MULTILINE

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from auditkit.history.files import stamp
+from auditkit.history.layouts import stamp
 
 if TYPE_CHECKING:
     import psycopg

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
-from auditkit.history.files import LAYOUTS, Blob, Migration, Migrations, blobs, lost
+from auditkit.history.files import Blob, Migration, Migrations, blobs, lost
+from auditkit.history.layouts import LAYOUTS
 from auditkit.history.ledgers import LEDGERS, History, Row, not_detectable
 from auditkit.history.split import Effect, same_effect, signature
 
