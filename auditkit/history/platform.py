@@ -35,6 +35,7 @@ __all__ = [
     "MANAGED_ROLES",
     "MANAGED_SCHEMAS",
     "PREINSTALLED",
+    "USERS_KINDS",
     "Base",
     "base",
     "is_supabase",
@@ -72,6 +73,9 @@ MANAGED_SCHEMAS = frozenset(
         "vault",
     }
 )
+
+#: What projects put into the platform's schemas by migration: triggers on auth.users, policies on storage.objects.
+USERS_KINDS = frozenset({"policy", "trigger"})
 
 #: Roles of the Supabase platform.
 MANAGED_ROLES = frozenset(
@@ -147,6 +151,12 @@ class Base:
     _overlay: tuple[Fact, ...] = field(default=(), repr=False)
     _extension_owners: dict[str, Value] = field(default_factory=dict, repr=False)
 
+    def settles(self, kind: str, identity: str, attribute: str | None) -> bool:
+        """Whether a delta between the replay and the audited database is only the shadow's doing (`settle`)."""
+        if kind == "extension" and identity in self._extension_owners:
+            return attribute == "owner"
+        return any(fact.key == (kind, identity) for fact in self._overlay)
+
     def settle(self, facts: Iterable[Fact]) -> list[Fact]:
         """The facts of a replay as they would be had the platform, not a superuser, run the migrations.
 
@@ -155,14 +165,16 @@ class Base:
         of the operator's roles count as used. Those facts are taken from the audited database; all
         others are given back as they are.
         """
-        known = {(fact.kind, fact.identity): fact for fact in self._overlay}
+        known = {fact.key: fact for fact in self._overlay}
         settled = []
         for fact in facts:
             if fact.kind == "extension" and fact.identity in self._extension_owners:
                 owner = self._extension_owners[fact.identity]
                 settled.append(replace(fact, attributes={**fact.attributes, "owner": owner}))
+            elif fact.key == ("role", quote(self.superuser)) and fact.key not in known:
+                continue  # a bootstrap role, which is no fact, where the shadow cluster has another one
             else:
-                settled.append(known.pop((fact.kind, fact.identity), fact))
+                settled.append(known.pop(fact.key, fact))
         return [*settled, *known.values()]
 
 
@@ -200,7 +212,7 @@ def base(snapshot: Snapshot | None, migrations_sql: Sequence[str], *, supabase: 
         return _Audited(snapshot, text, supabase=True).base()
     if supabase and (snapshot is None or _needs_platform(text)):
         notes = [] if snapshot is None else ["the audited database lacks the platform these migrations need"]
-        return Base([s.text for s in split(_bootstrap())], "bundled bootstrap", notes, "postgres", "postgres")
+        return Base(_bootstrap_statements(), "bundled bootstrap", notes, "postgres", "postgres")
     if snapshot is not None:
         return _Audited(snapshot, text, supabase=False).base()
     roles = sorted(_mentioned_roles(texts) - _created_roles(text) - {"postgres"})
@@ -282,6 +294,15 @@ def _spelled(name: str) -> str:
 def _bootstrap() -> str:
     path = resources.files("auditkit.history") / "platform_sql" / "supabase.sql"
     return path.read_text(encoding="utf-8")
+
+
+def _bootstrap_statements() -> list[str]:
+    statements = [s.text for s in split(_bootstrap())]
+    # The script creates those extensions that the server has; by name, a stand-in is made for the others.
+    preinstalled = re.findall(r"\('([\w-]+)', '(\w+)'\)", statements[-1])
+    return statements + [
+        f'CREATE EXTENSION IF NOT EXISTS "{name}" WITH SCHEMA {schema}' for name, schema in preinstalled
+    ]
 
 
 # --- from an audited database ------------------------------------------------------------------------------
@@ -378,7 +399,9 @@ class _Audited:
         self.statements += [
             _unless_role(name, f"CREATE ROLE {quote(name)} NOLOGIN") for name in sorted(mentioned)
         ]
-        self.statements.append(_unless_role(self.role, f"CREATE ROLE {quote(self.role)}"))
+        # Both are there if the shadow cluster was made as `superuser` says.
+        for name in (self.superuser, self.role):
+            self.statements.append(_unless_role(name, f"CREATE ROLE {quote(name)} SUPERUSER"))
         self.statements.append(f"ALTER ROLE {quote(self.role)} SUPERUSER LOGIN")
         self._memberships()
         self._settings()
@@ -419,7 +442,7 @@ class _Audited:
             self.overlay.append(fact)
             name, value = match[1], str(fact.attributes["value"])
             # Lists come as text that is a list already; a literal would make them one element.
-            to = value or "''" if name in _LISTS else literal(value)
+            to = (value if value.strip('"') else "''") if name in _LISTS else literal(value)
             if name.endswith("preload_libraries"):
                 continue  # the shadow has no such library, and no session of the role could start
             change = f"SET {name} TO {to}"
@@ -497,8 +520,6 @@ class _Audited:
                 return fact.parent in (tables or {}) and not _creates(
                     self.text, "index", fact.schema, fact.name
                 )
-            case "sequence" if value["of_identity"]:
-                return False
         return not _creates(self.text, fact.kind, fact.schema, fact.name)
 
     def _create(self, fact: Fact) -> None:
@@ -510,19 +531,26 @@ class _Audited:
                 self.snapshot, lambda column: _adds(self.text, "column", fact, column.name)
             )  # type: ignore[assignment]
         self.statements += create(fact, snapshot)
-        if fact.kind == "sequence" and fact.attributes["owned_by"]:
+        if fact.kind == "sequence" and fact.attributes["owned_by"] and not fact.attributes["of_identity"]:
             self.statements.append(f"ALTER SEQUENCE {fact.identity} OWNED BY {fact.attributes['owned_by']}")
         self._dress(fact)
+        for column in snapshot.children(fact, "table column") if fact.kind == "table" else ():
+            self._comment(column, "COLUMN")
 
     def _dress(self, fact: Fact) -> None:
-        """Owner and grants of an object that was just created."""
-        words = {"view": "TABLE", "materialized view": "TABLE"}
-        what = f"{words.get(fact.kind, fact.kind.upper())} {fact.identity}"
+        """Owner, grants and comment of an object that was just created."""
+        what = f"{fact.kind.upper()} {fact.identity}"
         owner = fact.attributes.get("owner")
-        if owner is not None and _role(owner) not in self.created:
-            self.statements.append(f"ALTER {what} OWNER TO {quote(_role(owner))}")
+        if owner is not None and _role(owner) not in self.created and not fact.attributes.get("of_identity"):
+            self.statements.append(f"ALTER {what} OWNER TO {owner}")
         if "grants" in fact.attributes:
-            self.statements += self._grants(fact, what)
+            relation = what.replace("MATERIALIZED VIEW", "TABLE").replace("VIEW", "TABLE")
+            self.statements += self._grants(fact, relation)
+        self._comment(fact, "CONSTRAINT" if fact.kind == "table constraint" else fact.kind.upper())
+
+    def _comment(self, fact: Fact, what: str) -> None:
+        if (comment := fact.attributes.get("comment")) is not None:
+            self.statements.append(f"COMMENT ON {what} {fact.identity} IS {literal(str(comment))}")
 
     def _event_triggers(self) -> None:
         for fact in self.snapshot.iter("event trigger"):
@@ -569,8 +597,8 @@ class _Audited:
     def _mentions(self, pattern: str) -> bool:
         return re.search(pattern, self.text, re.I) is not None
 
-    def _grants(self, fact: Fact, what: str) -> list[str]:
-        """Statements that give *what* the privileges of *fact*, to roles that exist by now."""
+    def _grants(self, fact: Fact, what: str, owner: object = None) -> list[str]:
+        """Statements that give *what* the privileges of *fact*, to all roles that no migration creates."""
         lines = fact.attributes["grants"]
         statements = []
         for line in lines if isinstance(lines, tuple) else ():
@@ -578,7 +606,7 @@ class _Audited:
             assert match, line
             verb, privileges, word, grantee, option = match.groups()
             if grantee == OWNER:
-                grantee = str(fact.attributes.get("owner") or fact.attributes["acl_owner"])
+                grantee = str(owner or fact.attributes["owner"])
             if unquote(grantee) not in self.created:
                 statements.append(f"{verb} {privileges} ON {what} {word} {grantee}{option or ''}")
         return statements
@@ -629,15 +657,14 @@ class _Audited:
             if role == self.role and schema == "public" and objects in changed:
                 continue
             within = f" IN SCHEMA {match[2]}" if match[2] else ""
-            for statement in self._grants(fact, objects.upper()):
+            for statement in self._grants(fact, objects.upper(), match[1]):
                 self.statements.append(f"ALTER DEFAULT PRIVILEGES FOR ROLE {match[1]}{within} {statement}")
         for objects in sorted(changed):
-            self.statements += _of_new_project(
-                rf"ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public\s+GRANT ALL ON {objects.upper()} "
-            )
+            command = r"ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public\s+GRANT ALL ON"
+            self.statements += _of_new_project(f"{command} {objects.upper()} ")
 
     def _changed_defaults(self) -> set[str]:
-        """Kinds of objects (tables, sequences, functions, types) whose default privileges migrations change."""
+        """What kinds of objects migrations change the default privileges of: tables, functions …"""
         changed = set()
         for match in re.finditer(r"\balter\s+default\s+privileges\b([^;]*)", self.text, re.I):
             command = match[1].lower()

@@ -342,11 +342,16 @@ def _from_snapshot(snapshot: Snapshot | None, name: str) -> _Script | None:
         return None
     schema = str(extension.attributes["extension_schema"])
     version = str(extension.attributes["version"])
-    members = sorted(
-        (fact for fact in snapshot.iter() if fact.extension == name and fact.kind in _ORDER),
-        key=lambda fact: (_ORDER.index(fact.kind), fact.identity),
-    )
     bundled = _from_bundle(name)
+    members = [fact for fact in snapshot.iter() if fact.extension == name and fact.kind in _ORDER]
+    tables = {fact.identity for fact in members if fact.kind == "table"}
+    # A policy is never recorded as a member; the extension's script made it if one of ours does, too.
+    members += [
+        fact
+        for fact in snapshot.iter("policy")
+        if fact.parent in tables and bundled and f"CREATE POLICY {fact.name} ON " in bundled.body
+    ]
+    members.sort(key=lambda fact: (_ORDER.index(fact.kind), fact.identity))
     fixed = name in FIXED_SCHEMA or schema in (name, "pg_catalog")
     relocatable = (
         bundled.relocatable
