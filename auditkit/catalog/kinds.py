@@ -293,7 +293,7 @@ _CONSTRAINT = f"""
 
 _FUNCTIONS = f"""
     SELECT CASE p.prokind WHEN 'p' THEN 'procedure' ELSE 'function' END AS kind,
-           p.oid, p.xmin, n.nspname AS schema, {_identify("pg_proc", "p.oid")} AS identity,
+           p.oid, p.xmin, n.nspname AS schema, p.proname AS name, {_identify("pg_proc", "p.oid")} AS identity,
            p.proowner::regrole AS owner, p.proacl AS grants, pg_get_function_arguments(p.oid) AS arguments,
            pg_get_function_result(p.oid) AS returns, l.lanname AS language,
            {_code("p.provolatile", v="volatile", s="stable", i="immutable")} AS volatility,
@@ -1034,7 +1034,7 @@ _ALL: tuple[Kind, ...] = (
         acl="f",
         never_null=("arguments",),
         query=f"""
-            SELECT p.oid, p.xmin, a.xmin AS pg_aggregate, n.nspname AS schema, {_identify("pg_proc", "p.oid")} AS identity,
+            SELECT p.oid, p.xmin, a.xmin AS pg_aggregate, n.nspname AS schema, p.proname AS name, {_identify("pg_proc", "p.oid")} AS identity,
                    p.proowner::regrole AS owner, p.proacl AS grants, pg_get_function_arguments(p.oid) AS arguments,
                    pg_get_function_result(p.oid) AS returns,
                    {_code("p.proparallel", u="unsafe", r="restricted", s="safe")} AS parallel,
