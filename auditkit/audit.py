@@ -7,6 +7,7 @@ the house (catalog → history → causes → resolve → report) and is joined 
 from __future__ import annotations
 
 import datetime as dt
+import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -28,18 +29,19 @@ from auditkit.history import ledgers, platform, standins
 from auditkit.history.files import Migration, Migrations, load_migrations
 from auditkit.history.ledgers import History
 from auditkit.history.shadow import Ground, Replay, Step, replay
+from auditkit.history.split import join
 from auditkit.history.states import Cell, HistoryMatrix, states
 from auditkit.progress import silent
 from auditkit.resolve.remedy import remedy
 
 if TYPE_CHECKING:
     from auditkit.report.document import Audit
-    from auditkit.report.render import RunDir
+    from auditkit.report.rendering import RunDir
 
 Progress = Callable[[int, int, str], None]
 
 
-# --- reading ---------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------
 
 
 def take(source: Source, settings: Settings, *, progress: Progress = silent) -> Snapshot:
@@ -61,7 +63,7 @@ def take(source: Source, settings: Settings, *, progress: Progress = silent) -> 
         progress(0, 1, f"Reading {source.name}")
         return _capture(source)
     migrations = _migrations(settings, ref=source.value or None)
-    result = replay(_steps(migrations), _ground(settings, None, migrations), progress=progress)
+    result = replay(_steps(migrations), _ground(settings, None, migrations)[0], progress=progress)
     if result.failures:
         failure = result.failures[0]
         step = result.steps[failure.step]
@@ -81,7 +83,9 @@ def _capture(source: Source) -> Snapshot:
     return snapshot
 
 
-def _read_all(sources: Sequence[Source], settings: Settings, progress: Progress) -> dict[str, Snapshot | AuditError]:
+def _read_all(
+    sources: Sequence[Source], settings: Settings, progress: Progress
+) -> dict[str, Snapshot | AuditError]:
     """All environments at once; one that cannot be read does not stop the others."""
 
     def one(source: Source) -> Snapshot | AuditError:
@@ -112,7 +116,9 @@ def diff(left: Source, right: Source, settings: Settings, *, progress: Progress 
         "equal": not result.deltas,
         "deltas": [_delta(delta) for delta in result.deltas],
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
-        "not_checked": [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]],
+        "not_checked": [
+            {"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]
+        ],
     }
 
 
@@ -159,6 +165,7 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     tables = {f"{r['schema']}.{r['table']}" for s in snapshots for r in s.ledgers}
     return Scope(
         managed=managed,
+        still_compared=platform.USERS_KINDS,
         ledgers=frozenset(tables),
         schemas=frozenset(settings.schemas),
         rules=tuple(rule for rule in settings.ignore if rule.active()),
@@ -168,35 +175,52 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     )
 
 
-# --- what was meant ----------------------------------------------------------------------------------------
+# --- what was meant --------------------------------------------------------------------------------
 
 
 def _steps(migrations: Iterable[Migration]) -> list[Step]:
-    return [
-        Step(m.version, m.name, m.sql, m.path, m.transactional) for m in migrations if m.sql is not None
-    ]
+    return [Step(m.version, m.name, m.sql, m.path, m.transactional) for m in migrations if m.sql is not None]
 
 
-def _ground(settings: Settings, snapshot: Snapshot | None, migrations: Migrations) -> Ground:
+def _ground(
+    settings: Settings, snapshot: Snapshot | None, migrations: Migrations
+) -> tuple[Ground, platform.Base]:
     """What the migrations of an environment are replayed on: a server like its own, its platform and roles."""
     texts = [m.sql for m in migrations if m.sql is not None]
     base = platform.base(snapshot, texts, supabase=migrations.tool == "supabase")
-    wanted = standins.wanted([*base.statements, *texts])
-    major = int(snapshot.manifest["server_version"]) // 10000 if snapshot else None
-    role = settings.shadow_role or (platform.migration_role(snapshot) if snapshot else "postgres")
-    database = str(snapshot.manifest["database"]) if snapshot else "postgres"
+    ground = Ground(
+        database=str(snapshot.manifest["database"]) if snapshot else "postgres",
+        role=settings.shadow_role or base.role,
+        superuser=base.superuser,
+        base=tuple(base.statements),
+        platform=base.origin,
+        notes=tuple(base.notes),
+    )
     if settings.shadow_server:
-        return Ground(server=settings.shadow_server, database=database, role=role, base=tuple(base.statements))
+        return replace(ground, server=settings.shadow_server), base
+    wanted = standins.wanted([*base.statements, *texts])
+    major = int(snapshot.manifest["server_version"]) // 10000 if snapshot else _own_major()
     binaries = server.find_binaries(major, wanted)
-    files: dict[str, str] = {}
     missing = [name for name in wanted if name not in binaries.extensions]
+    files: dict[str, str] = {}
+    written: list[standins.StandIn] = []
     if missing:
-        import tempfile
-
         with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
-            standins.write(snapshot, missing, Path(folder), available=binaries.extensions, versions=wanted)
+            written = standins.write(
+                snapshot, missing, Path(folder), available=binaries.extensions, versions=wanted
+            )
             files = {f.name: f.read_text("utf-8") for f in sorted(Path(folder, "extension").iterdir())}
-    return Ground(binaries=binaries, database=database, role=role, base=tuple(base.statements), extension_files=files)
+    return replace(
+        ground,
+        binaries=binaries,
+        extension_files=files,
+        stand_ins=tuple({"extension": s.extension, "says": s.says} for s in written),
+    ), base
+
+
+def _own_major() -> int:
+    """Without a database to be like, the embedded server decides, not what extensions a system server has."""
+    return server.find_binaries().major
 
 
 @dataclass
@@ -207,6 +231,7 @@ class _Meant:
     intended: Replay | None
     applied: Replay | None
     notes: list[dict[str, Any]] = field(default_factory=list)
+    base: platform.Base | None = None
 
 
 def _meant(
@@ -230,7 +255,7 @@ def _meant(
             }
         )
         return _Meant(_entries(name, matrix, {}, {}), None, None, notes)
-    ground = _ground(settings, snapshot, migrations)
+    ground, base = _ground(settings, snapshot, migrations)
     files = _steps(migrations)
     intended = replay(files, ground, progress=progress)
     done, place, lost = _done(name, matrix, migrations)
@@ -243,7 +268,11 @@ def _meant(
                 "fix": "bring the branch that has it",
             }
         )
-    applied = intended if [s.sql for s in done] == [s.sql for s in files] else replay(done, ground, progress=progress)
+    applied = (
+        intended
+        if [s.sql for s in done] == [s.sql for s in files]
+        else replay(done, ground, progress=progress)
+    )
     entries = _entries(name, matrix, {m.path: n for n, m in enumerate(migrations)}, place)
     for result, which in ((intended, "the migrations"), (applied, "what the ledger records")):
         if result is applied and applied is intended:
@@ -260,10 +289,12 @@ def _meant(
                     "blocking": result is intended,
                 }
             )
-    return _Meant(entries, intended, applied, notes)
+    return _Meant(entries, intended, applied, notes, base)
 
 
-def _done(name: str, matrix: HistoryMatrix, migrations: Migrations) -> tuple[list[Step], dict[int, int], list[str]]:
+def _done(
+    name: str, matrix: HistoryMatrix, migrations: Migrations
+) -> tuple[list[Step], dict[int, int], list[str]]:
     """The steps that the ledger of an environment records, in its order.
 
     Returns the steps; for each matrix row (by index) its place among them; and what is recorded but has no text.
@@ -299,13 +330,15 @@ def _text(migration: Migration | None, cell: Cell) -> str | None:
     if migration is not None and cell.content != "different":
         return migration.sql
     if cell.row and cell.row["statements"]:
-        return ";\n".join(cell.row["statements"]) + ";"
+        return join(cell.row["statements"])
     if cell.blob:
         return cell.blob.migration.sql
     return migration.sql if migration else None
 
 
-def _entries(name: str, matrix: HistoryMatrix, intended: Mapping[str, int], applied: Mapping[int, int]) -> list[Entry]:
+def _entries(
+    name: str, matrix: HistoryMatrix, intended: Mapping[str, int], applied: Mapping[int, int]
+) -> list[Entry]:
     entries = []
     for n, row in enumerate(matrix.rows):
         cell = row.cells.get(name)
@@ -333,7 +366,7 @@ def _entries(name: str, matrix: HistoryMatrix, intended: Mapping[str, int], appl
     return entries
 
 
-# --- explain -------------------------------------------------------------------------------------------------
+# --- explain ---------------------------------------------------------------------------------------
 
 
 def explain(
@@ -346,6 +379,8 @@ def explain(
     schemas: str | Sequence[str] = (),
     notebook: str | None = None,
     command: str = "",
+    taken: Mapping[str, Snapshot] | None = None,
+    at: str = "",
     progress: Progress = silent,
 ) -> Audit:
     """What differs in the environments from what was meant, why, and what to do: an :class:`Audit`.
@@ -356,6 +391,8 @@ def explain(
         settings: the settings; read from *config_file* or found upward when not given.
         fail_on: the least severity with which the verdict is FAIL.
         schemas: compare these schemas only.
+        taken: snapshots that were taken already, by environment.
+        at: when the audit was made (ISO 8601), instead of now.
 
     Raises:
         ConfigError: an argument or a setting is wrong, or there are no migrations.
@@ -368,17 +405,25 @@ def explain(
     fail_on = config.check_severity(fail_on or settings.fail_on)
     sources = settings.sources(environments)
     against = settings.source(baseline)
-    migrations = _migrations(settings, ref=against.value or None) if against.type == "migrations" else _optional(settings)
-    read = _read_all(sources, settings, progress)
+    migrations = (
+        _migrations(settings, ref=against.value or None)
+        if against.type == "migrations"
+        else _optional(settings)
+    )
+    read = dict(taken) if taken else _read_all(sources, settings, progress)
     problems = [_unreached(name, error) for name, error in read.items() if isinstance(error, AuditError)]
     snapshots = {name: found for name, found in read.items() if isinstance(found, Snapshot)}
     if not snapshots:
         raise next(error for error in read.values() if isinstance(error, AuditError))
     meant = None if against.type == "migrations" else take(against, settings, progress=progress)
-    chosen = {name: ledgers.choose(s.ledgers, migrations.tool if migrations else None) for name, s in snapshots.items()}
+    chosen = {
+        name: ledgers.choose(s.ledgers, migrations.tool if migrations else None)
+        for name, s in snapshots.items()
+    }
     matrix = states(migrations if migrations is not None else [], chosen)
     cases = [
-        _case(name, snapshot, meant, matrix, migrations, settings, progress) for name, snapshot in snapshots.items()
+        _case(name, snapshot, meant, matrix, migrations, settings, progress)
+        for name, snapshot in snapshots.items()
     ]
     return _document(
         cases,
@@ -390,6 +435,7 @@ def explain(
         fail_on=fail_on,
         notebook=notebook,
         command=command or f"auditkit explain {' '.join(s.name for s in sources)}",
+        at=at,
         unreached=[s.name for s in sources if s.name not in snapshots],
     )
 
@@ -423,7 +469,9 @@ def _case(
     progress: Progress,
 ) -> _Explained:
     history = ledgers.choose(snapshot.ledgers, migrations.tool if migrations else None)
-    notes = [{"environment": name, **item} for item in (*history.not_checked, *snapshot.manifest["not_checked"])]
+    notes = [
+        {"environment": name, **item} for item in (*history.not_checked, *snapshot.manifest["not_checked"])
+    ]
     if meant is None:
         assert migrations is not None
         replayed = _meant(name, snapshot, matrix, migrations, settings, progress)
@@ -433,7 +481,16 @@ def _case(
     left = meant or (replayed.intended.final if replayed.intended else None)
     scope = scope_of(settings, snapshot)
     compared = compare(left, snapshot, scope=scope) if left else Comparison(deltas=[])
-    last = max((n for n, row in enumerate(matrix.rows) if name in row.cells and row.cells[name].state not in ("pending", "failed")), default=-1)
+    if base := replayed.base:
+        compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+    last = max(
+        (
+            n
+            for n, row in enumerate(matrix.rows)
+            if name in row.cells and row.cells[name].state not in ("pending", "failed")
+        ),
+        default=-1,
+    )
     case = Case(
         environment=name,
         actual=snapshot,
@@ -451,7 +508,7 @@ def _case(
     return _Explained(case, compared, findings, calibration, notes, history)
 
 
-# --- the audit document ----------------------------------------------------------------------------------------
+# --- the audit document ----------------------------------------------------------------------------
 
 
 def _document(
@@ -465,14 +522,13 @@ def _document(
     fail_on: str,
     notebook: str | None,
     command: str,
+    at: str = "",
     unreached: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> Audit:
     from auditkit.report.document import Audit, headline_of, verdict_of, worst_first
 
-    findings = worst_first(
-        {**_finding(f), "remedy": remedy(f, e.case)} for e in cases for f in e.findings
-    )
+    findings = worst_first({**_finding(f), "remedy": remedy(f, e.case)} for e in cases for f in e.findings)
     by_delta = {id(d): f.id for e in cases for f in e.findings for d in f.deltas}
     deltas = [
         {"environment": e.case.environment, **_delta(d), "finding": by_delta.get(id(d))}
@@ -483,7 +539,7 @@ def _document(
     document: dict[str, Any] = {
         "format": "auditkit.audit/1",
         "tool": {"name": "auditkit", "version": auditkit.__version__},
-        "created_at": _now(),
+        "created_at": at or _now(),
         "notebook": notebook,
         "command": command,
         "verdict": verdict_of(findings, not_checked, fail_on),
@@ -642,7 +698,9 @@ def _coverage(cases: Sequence[_Explained], settings: Settings) -> dict[str, Any]
         "extension_members": sum(e.compared.extension_members for e in cases),
         "suppressed": [
             {
-                "rule": " ".join(f"{k}={v}" for k, v in (("kind", r.kind), ("schema", r.schema), ("name", r.name)) if v),
+                "rule": " ".join(
+                    f"{k}={v}" for k, v in (("kind", r.kind), ("schema", r.schema), ("name", r.name)) if v
+                ),
                 "reason": r.reason,
                 "until": r.until.isoformat() if r.until else None,
                 "count": sum(e.compared.suppressed.get(r, 0) for e in cases),
@@ -657,13 +715,18 @@ def _replay(cases: Sequence[_Explained], settings: Settings) -> dict[str, Any] |
     replays = [(e, e.case.intended) for e in cases if e.case.intended]
     if not replays:
         return None
-    explained, first = replays[0]
+    first = replays[0][1]
     assert first
     failures = []
     for _, result in replays:
         for failure in result.failures if result else ():
             step = first.steps[failure.step]
-            item = {"version": step.version, "file": step.file, "line": failure.line, "message": failure.message}
+            item = {
+                "version": step.version,
+                "file": step.file,
+                "line": failure.line,
+                "message": failure.message,
+            }
             if item not in failures:
                 failures.append(item)
     majors = {int(e.case.actual.manifest["server_version"]) // 10000 for e, _ in replays}
@@ -672,14 +735,14 @@ def _replay(cases: Sequence[_Explained], settings: Settings) -> dict[str, Any] |
         "same_major": majors == {first.major},
         "migrations": len(first.steps),
         "statements": first.statements,
-        "platform": first.platform,
-        "stand_ins": list(first.stand_ins),
-        "notes": list(first.notes),
+        "platform": first.ground.platform if first.ground else "none",
+        "stand_ins": list(first.ground.stand_ins) if first.ground else [],
+        "notes": [*(first.ground.notes if first.ground else ()), *first.notes],
         "failures": failures,
     }
 
 
-# --- scheduled audits --------------------------------------------------------------------------------------------
+# --- scheduled audits ------------------------------------------------------------------------------
 
 
 def scheduled(
@@ -690,6 +753,7 @@ def scheduled(
     settings: Settings | None = None,
     config_file: str = "",
     fail_on: str | None = None,
+    at: str = "",
     progress: Progress = silent,
 ) -> Audit:
     """:func:`explain`, plus what is new, resolved or persisting since the last run in *history_dir*."""
@@ -703,6 +767,7 @@ def scheduled(
         settings=settings,
         fail_on=fail_on,
         notebook="scheduled_audit",
+        at=at,
         progress=progress,
     )
     document = dict(audit.document)
@@ -712,7 +777,7 @@ def scheduled(
     return Audit(document)
 
 
-# --- after a deployment --------------------------------------------------------------------------------------------
+# --- after a deployment ----------------------------------------------------------------------------
 
 
 def verify(
@@ -724,6 +789,7 @@ def verify(
     settings: Settings | None = None,
     config_file: str = "",
     fail_on: str | None = None,
+    at: str = "",
     progress: Progress = silent,
 ) -> Audit:
     """Did a deployment do exactly what was intended? Its effect is compared with the replayed one.
@@ -740,8 +806,8 @@ def verify(
     settings = settings or config.load(config_file or None)
     if not before:
         raise ConfigError(
-            "verify needs a snapshot from before the deployment; take one with "
-            f"`auditkit snapshot {environment} -o before.snapshot`, deploy, then verify with --before before.snapshot"
+            "a review needs a snapshot from before the deployment: take one with "
+            f"`auditkit snapshot {environment} -o before.snapshot`, deploy, then name it as `before`"
         )
     fail_on = config.check_severity(fail_on or settings.fail_on)
     source, old_source = settings.source(environment), settings.source(before)
@@ -778,6 +844,7 @@ def verify(
         fail_on=fail_on,
         notebook="post_deploy_review",
         command=f"auditkit verify {source.name} --before {Path(before).name}",
+        at=at,
         extra={"deploy": deploy},
     )
     document = audit.document
@@ -795,7 +862,13 @@ _Change = tuple[str, str, str, str | None, Any]
 
 def _change(delta: Delta) -> _Change:
     """A delta by what it leads to; for new objects the fact that they are there."""
-    return (delta.kind, delta.identity, delta.change, delta.attribute, delta.right if delta.attribute else None)
+    return (
+        delta.kind,
+        delta.identity,
+        delta.change,
+        delta.attribute,
+        delta.right if delta.attribute else None,
+    )
 
 
 def _deploy(
@@ -901,7 +974,10 @@ def _of_this_deploy(explained: _Explained, deploy: dict[str, Any]) -> list[Findi
                 objects=[key],
                 severity="medium",
                 evidence=[
-                    Evidence("before and after", f"{d['attribute'] or d['change']}: the replay of the deployment leaves it alone")
+                    Evidence(
+                        "before and after",
+                        f"{d['attribute'] or d['change']}: the replay of the deployment leaves it alone",
+                    )
                     for d in deltas
                 ],
             )
@@ -910,7 +986,7 @@ def _of_this_deploy(explained: _Explained, deploy: dict[str, Any]) -> list[Findi
     return mine
 
 
-# --- reports -------------------------------------------------------------------------------------------------------
+# --- reports ---------------------------------------------------------------------------------------
 
 
 def report(
@@ -920,6 +996,7 @@ def report(
     settings: Settings | None = None,
     out_dir: str | None = None,
     fail_on: str | None = None,
+    at: str = "",
     progress: Progress = silent,
 ) -> RunDir:
     """Run notebook *name* and write its HTML report, its ``audit.json`` and the index of all runs.
@@ -928,6 +1005,45 @@ def report(
         ConfigError: there is no such notebook or parameter.
         NotebookFailed: a cell failed; the message names it.
     """
-    from auditkit.report import render
+    from auditkit.report.parameters import validate
+    from auditkit.report.rendering import render
 
-    raise NotImplementedError
+    given = validate(name, dict(parameters))
+    settings = settings or config.load(str(given.get("config") or "") or None)
+    target = Path(out_dir) if out_dir else settings.out_dir
+    value = {"baseline": "migrations", "history_dir": str(target), **{k: str(v) for k, v in given.items()}}
+    if name == "scheduled_audit":
+        made = scheduled(
+            value.get("environments", "all"),
+            baseline=value["baseline"],
+            history_dir=value["history_dir"],
+            settings=settings,
+            fail_on=fail_on or value.get("fail_on"),
+            at=at,
+            progress=progress,
+        )
+    elif name == "post_deploy_review":
+        made = verify(
+            value.get("environment", "production"),
+            before=value.get("before", ""),
+            expected_version=value.get("expected_version", ""),
+            deployed_at=value.get("deployed_at", ""),
+            settings=settings,
+            fail_on=fail_on,
+            at=at,
+            progress=progress,
+        )
+    else:
+        made = explain(
+            value.get("environment", "production"),
+            baseline=value["baseline"],
+            settings=settings,
+            schemas=value.get("schemas", ""),
+            fail_on=fail_on,
+            notebook=name,
+            command=f"auditkit report {name}",
+            at=at,
+            progress=progress,
+        )
+    progress(0, 1, f"Rendering {name}")
+    return render(name, given, made, target)

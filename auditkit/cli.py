@@ -44,7 +44,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
     try:
-        code = cli.main(args=list(argv) if argv is not None else None, prog_name="auditkit", standalone_mode=False)
+        code = cli.main(
+            args=list(argv) if argv is not None else None, prog_name="auditkit", standalone_mode=False
+        )
     except click.exceptions.Exit as stop:
         code = stop.exit_code
     except click.Abort:
@@ -52,7 +54,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     except KeyboardInterrupt:
         code = _complain("stopped; nothing was changed", 130)
     except click.ClickException as error:
-        usage = f" (see `{error.ctx.command_path} --help`)" if isinstance(error, click.UsageError) and error.ctx else ""
+        usage = (
+            f" (see `{error.ctx.command_path} --help`)"
+            if isinstance(error, click.UsageError) and error.ctx
+            else ""
+        )
         code = _complain(error.format_message().rstrip(".") + usage, 2)
     except AuditError as error:
         code = _complain(str(error), error.exit_code)
@@ -84,7 +90,9 @@ def _colour() -> bool | None:
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="auditkit")
-@click.option("--config", "config_file", metavar="FILE", help="Settings file (default: auditkit.toml here or above).")
+@click.option(
+    "--config", "config_file", metavar="FILE", help="Settings file (default: auditkit.toml here or above)."
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on standard error.")
 @click.pass_context
 def cli(ctx: click.Context, config_file: str | None, quiet: bool) -> None:
@@ -126,7 +134,9 @@ def _exit_code(verdict: str, warn_only: bool) -> int:
 
 
 @cli.command()
-@click.option("--dir", "directory", default="reports/demo", show_default=True, help="Where the demo project goes.")
+@click.option(
+    "--dir", "directory", default="reports", show_default=True, help="Where the project and its reports go."
+)
 @click.option("--no-reports", is_flag=True, help="Check the causes only; render no HTML.")
 @click.pass_context
 def demo(ctx: click.Context, directory: str, no_reports: bool) -> None:
@@ -158,7 +168,9 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
         width = max(len(check.what) for check in checks)
         for check in checks:
             glyph, colour = {"ok": ("✓", "green"), "note": ("·", "yellow"), "bad": ("✗", "red")}[check.state]
-            click.echo(f"{click.style(glyph, fg=colour)} {check.what:<{width}}  {check.says}", color=_colour())
+            click.echo(
+                f"{click.style(glyph, fg=colour)} {check.what:<{width}}  {check.says}", color=_colour()
+            )
             if check.fix:
                 click.echo(f"  {'':<{width}}  → {check.fix}")
     if any(check.state == "bad" for check in checks):
@@ -187,7 +199,9 @@ def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool)
     if as_json:
         _print_json({"format": "auditkit.snapshot/1", **summary, "unmodelled": taken.unmodelled})
     else:
-        click.echo(f"{path}: {len(taken):,} facts of {taken.manifest['database']}, fingerprint {taken.fingerprint[:12]}")
+        click.echo(
+            f"{path}: {len(taken):,} facts of {taken.manifest['database']}, fingerprint {taken.fingerprint[:12]}"
+        )
         for item in taken.manifest["not_checked"]:
             click.echo(f"  not checked: {item['what']}: {item['why']}; {item['fix']}", err=True)
     if taken.manifest["status"] != "complete":
@@ -211,7 +225,10 @@ def history(ctx: click.Context, environments: tuple[str, ...], show_all: bool, a
     else:
         _print_matrix(matrix.to_json(), show_all)
     for problem in problems:
-        click.echo(f"not checked: {problem['environment']}: {problem['what']}: {problem['why']}; {problem['fix']}", err=True)
+        click.echo(
+            f"not checked: {problem['environment']}: {problem['what']}: {problem['why']}; {problem['fix']}",
+            err=True,
+        )
     if problems:
         raise click.exceptions.Exit(3)
 
@@ -231,9 +248,14 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
             state = row["states"].get(name, "unknown")
             cells.append(f"{_STATES.get(state, ' ')} {state}" if state != "applied" else "✓")
         widths = [max(len(name), 0) for name in names]
-        click.echo(f"{label:<{width}}  " + "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip())
+        click.echo(
+            f"{label:<{width}}  "
+            + "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip()
+        )
     if agreeing and not show_all:
-        click.echo(f"{len(agreeing)} {'migration is' if len(agreeing) == 1 else 'migrations are'} applied everywhere.")
+        click.echo(
+            f"{len(agreeing)} {'migration is' if len(agreeing) == 1 else 'migrations are'} applied everywhere."
+        )
     if not rows:
         click.echo("No migrations: none in the repository and none in any ledger.")
 
@@ -257,7 +279,9 @@ def diff(ctx: click.Context, left: str, right: str, as_json: bool) -> None:
         for item in result["unmodelled"]:
             click.echo(f"not modelled: {item['count']} {item['kind']} ({item['environment']})", err=True)
     for item in result["not_checked"]:
-        click.echo(f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True)
+        click.echo(
+            f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True
+        )
     if result["deltas"]:
         raise click.exceptions.Exit(1)
     if not as_json:
@@ -271,7 +295,9 @@ def _print_deltas(deltas: Iterable[dict[str, Any]]) -> None:
     for delta in deltas:
         sign, colour = signs[delta["change"]]
         attribute = f" · {delta['attribute']}" if delta["attribute"] else ""
-        click.echo(click.style(f"{sign} {delta['kind']} {delta['identity']}{attribute}", fg=colour), color=_colour())
+        click.echo(
+            click.style(f"{sign} {delta['kind']} {delta['identity']}{attribute}", fg=colour), color=_colour()
+        )
         if delta["change"] == "changed":
             click.echo(f"    - {_short(delta['left'])}\n    + {_short(delta['right'])}")
 
@@ -414,14 +440,16 @@ def report(
     if environment:
         values["environments" if name == "scheduled_audit" else "environment"] = environment
     with _progress(ctx) as progress:
-        run = audit.report(name, values, settings=settings, out_dir=out_dir, fail_on=fail_on, progress=progress)
-    document = json.loads((Path(run.path) / "audit.json").read_text("utf-8"))
+        run = audit.report(
+            name, values, settings=settings, out_dir=out_dir, fail_on=fail_on, progress=progress
+        )
+    document = run.audit.document
     if as_json:
-        _print_json({"format": "auditkit.report/1", "html": str(run.html), "verdict": document["verdict"]})
+        _print_json({"format": "auditkit.report/1", "html": str(run.index), "verdict": document["verdict"]})
     else:
         verdict = document["verdict"]
         banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
-        click.echo(f"{banner}  {document['headline']}\n{run.html}", color=_colour())
+        click.echo(f"{banner}  {document['headline']}\n{run.index}", color=_colour())
     code = _exit_code(document["verdict"], warn_only)
     if code:
         raise click.exceptions.Exit(code)
@@ -430,7 +458,9 @@ def report(
 @cli.command()
 @click.argument("environment")
 @click.option("--before", required=True, metavar="SNAPSHOT", help="Snapshot taken before the deployment.")
-@click.option("--expected-version", default="", metavar="VERSION", help="Head of the ledger that was intended.")
+@click.option(
+    "--expected-version", default="", metavar="VERSION", help="Head of the ledger that was intended."
+)
 @_gate_options
 @_json_option
 @click.pass_context

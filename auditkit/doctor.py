@@ -81,7 +81,9 @@ def _migrations(settings: config.Settings) -> Check:
     except AuditError as error:
         return Check("migrations", "bad", str(error))
     note = f"; {migrations.notes[0]}" if migrations.notes else ""
-    return Check("migrations", "ok" if len(migrations) else "note", f"{len(migrations)} for {migrations.tool}{note}")
+    return Check(
+        "migrations", "ok" if len(migrations) else "note", f"{len(migrations)} for {migrations.tool}{note}"
+    )
 
 
 def _environment(source: config.Source) -> list[Check]:
@@ -109,7 +111,9 @@ def _environment(source: config.Source) -> list[Check]:
                     source.name,
                     "note" if superuser else "ok",
                     f"PostgreSQL {version}, database {database}, role {role}{', standby' if standby else ''}",
-                    "the role is a superuser; an audit needs only LOGIN and SELECT on the ledger" if superuser else "",
+                    "the role is a superuser; an audit needs only LOGIN and SELECT on the ledger"
+                    if superuser
+                    else "",
                 )
             ]
             checks += _ledger(source.name, ledgers.read_history(connection))

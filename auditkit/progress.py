@@ -24,7 +24,12 @@ class Progress:
 
             if self._bar is None or self._bar.total != total:
                 self._close()
-                self._bar = tqdm(total=total, leave=False, dynamic_ncols=True, bar_format="{desc} {bar} {n_fmt}/{total_fmt}")
+                self._bar = tqdm(
+                    total=total,
+                    leave=False,
+                    dynamic_ncols=True,
+                    bar_format="{desc} {bar} {n_fmt}/{total_fmt}",
+                )
             self._bar.set_description_str(label[:60])
             self._bar.n = done
             self._bar.refresh()

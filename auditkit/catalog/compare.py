@@ -73,6 +73,7 @@ class Scope:
 
     Attributes:
         managed: schemas that a platform looks after; counted, not compared.
+        still_compared: kinds that are compared in managed schemas, too.
         ledgers: ``schema.table`` of migration ledgers, which are no part of the schema they record.
         schemas: if not empty, only objects in these schemas are compared.
         rules: deltas to leave out; expired rules must not be passed.
@@ -80,6 +81,7 @@ class Scope:
     """
 
     managed: frozenset[str] = frozenset()
+    still_compared: frozenset[str] = frozenset()
     ledgers: frozenset[str] = frozenset()
     schemas: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()
@@ -194,7 +196,7 @@ class _Outside:
         schema, identity = table.schemas[i], table.identities[i]
         return (
             i in table.extensions
-            or schema in self.scope.managed
+            or (schema in self.scope.managed and kind.name not in self.scope.still_compared)
             or identity in self.ledgers
             or (kind.name == "schema" and schema in self.ledger_schemas)
             or bool(self.scope.schemas and schema not in self.scope.schemas)

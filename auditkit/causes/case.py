@@ -114,8 +114,18 @@ class Finding:
 
     @property
     def id(self) -> str:
-        by_migration = self.culprit and self.cause not in ("manual_change", "unknown", "environment_difference")
-        subject = self.culprit.version if by_migration and self.culprit else "|".join(self.objects[0]) if self.objects else ""
+        by_migration = self.culprit and self.cause not in (
+            "manual_change",
+            "unknown",
+            "environment_difference",
+        )
+        subject = (
+            self.culprit.version
+            if by_migration and self.culprit
+            else "|".join(self.objects[0])
+            if self.objects
+            else ""
+        )
         text = "\x1f".join((self.environment, self.cause, subject))
         return "f-" + hashlib.sha256(text.encode()).hexdigest()[:10]
 

@@ -56,7 +56,9 @@ def calibrate(case: Case) -> Calibration:
         )
     replay = case.applied or case.intended
     if replay is None:
-        return Calibration(says="Nothing was replayed, so transaction ids could not be checked; they are not used.")
+        return Calibration(
+            says="Nothing was replayed, so transaction ids could not be checked; they are not used."
+        )
     step_of = {e.applied if replay is case.applied else e.intended: e for e in recorded}
     hits = total = 0
     for key, changes in replay.timeline.items():
@@ -69,7 +71,9 @@ def calibrate(case: Case) -> Calibration:
         total += 1
         hits += entry.xmin in actual.xmins
     if total < ENOUGH:
-        return Calibration(by_xid=by_xid, says="Too few objects to check transaction ids against; they are not used.")
+        return Calibration(
+            by_xid=by_xid, says="Too few objects to check transaction ids against; they are not used."
+        )
     rate = hits / total
     share = f"{hits} of {total} objects carry the transaction id of the migration that the replay names"
     if rate >= TRUSTED:
@@ -154,7 +158,9 @@ def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:
     if not shifts:
         return None
     (meant, actual), count = shifts.most_common(1)[0]
-    same = sum(1 for fact in case.actual.iter() if fact.attributes.get("owner") == meant and not fact.extension)
+    same = sum(
+        1 for fact in case.actual.iter() if fact.attributes.get("owner") == meant and not fact.extension
+    )
     if count >= 3 and count >= 4 * same:
         return meant, actual, keys[meant, actual]
     return None

@@ -20,7 +20,9 @@ from auditkit.history.shadow import Change, Replay
 
 _SEVERITIES = ("info", "low", "medium", "high", "critical")
 #: Attributes whose change opens a door, whatever the kind.
-_SECURITY = frozenset({"row_security", "force_row_security", "grants", "security_definer", "security_invoker"})
+_SECURITY = frozenset(
+    {"row_security", "force_row_security", "grants", "security_definer", "security_invoker"}
+)
 _COSMETIC = frozenset({"comment", "position", "statistics_target", "storage", "compression"})
 #: Kinds that belong to the installation rather than to the schema.
 _INSTALLATION = frozenset({"database"})
@@ -53,7 +55,8 @@ class _Search:
             finding.severity = _severity(finding, self.case)
             finding.deltas.sort(key=lambda d: (d.kind, d.identity, d.attribute or ""))
         return sorted(
-            self.findings, key=lambda f: (-_SEVERITIES.index(f.severity), f.cause, f.objects, f.culprit is None, f.id)
+            self.findings,
+            key=lambda f: (-_SEVERITIES.index(f.severity), f.cause, f.objects, f.culprit is None, f.id),
         )
 
     # --- what an object is here, and in the replays ------------------------------------------------
@@ -90,7 +93,10 @@ class _Search:
                 "proven",
                 f"{env}: the database itself was created differently ({_list(d.attribute or '' for d in deltas)})",
                 [key],
-                evidence=[Evidence("catalog", f"{d.attribute}: {_show(d.left)} was meant, {_show(d.right)} is here") for d in deltas],
+                evidence=[
+                    Evidence("catalog", f"{d.attribute}: {_show(d.left)} was meant, {_show(d.right)} is here")
+                    for d in deltas
+                ],
             )
         for key in [k for k in self.open if k[0] == "extension"]:
             deltas = self.open[key]
@@ -103,7 +109,10 @@ class _Search:
                     [key],
                     evidence=[
                         Evidence("catalog", "; ".join(says) + "."),
-                        Evidence("members", "Its member objects follow the extension and are not compared one by one."),
+                        Evidence(
+                            "members",
+                            "Its member objects follow the extension and are not compared one by one.",
+                        ),
                     ],
                     culprit=self._definer(key),
                 )
@@ -114,7 +123,11 @@ class _Search:
                     "proven",
                     f"collation {key[1]} has another version in {env}",
                     [key],
-                    evidence=[Evidence("catalog", "Collation versions come from the operating system or ICU library.")],
+                    evidence=[
+                        Evidence(
+                            "catalog", "Collation versions come from the operating system or ICU library."
+                        )
+                    ],
                 )
         shift = owner_shift(self.case)
         if shift:
@@ -134,8 +147,11 @@ class _Search:
                 f"{env}: {len(keys)} objects belong to {actual} where {meant} was meant",
                 keys[:1],
                 evidence=[
-                    Evidence("owner", f"{len(keys)} of the objects that {meant} should own belong to {actual}; one owner "
-                                      "consistently stands for the other.")
+                    Evidence(
+                        "owner",
+                        f"{len(keys)} of the objects that {meant} should own belong to {actual}; one owner "
+                        "consistently stands for the other.",
+                    )
                 ],
             )
             finding.objects = keys
@@ -162,9 +178,17 @@ class _Search:
                 entry=entry,
                 evidence=[
                     Evidence("ledger", f"No row for version {entry.version}."),
-                    Evidence("replay", f"All {len(keys)} objects that it makes or changes are here exactly as it leaves them."),
+                    Evidence(
+                        "replay",
+                        f"All {len(keys)} objects that it makes or changes are here exactly as it leaves them.",
+                    ),
                 ],
-                alternatives=[("manual_change", "The same statements may have been typed in before the migration was written.")],
+                alternatives=[
+                    (
+                        "manual_change",
+                        "The same statements may have been typed in before the migration was written.",
+                    )
+                ],
             )
 
     # --- what history explains -------------------------------------------------------------------------
@@ -190,14 +214,20 @@ class _Search:
         for group, keys in groups.items():
             self._add_history(group[0], entries[group], keys, sorted(others[group]))
 
-    def _differing_history(self, key: Key, intended: Replay, applied: Replay) -> tuple[str, Entry | None, set[str]]:
+    def _differing_history(
+        self, key: Key, intended: Replay, applied: Replay
+    ) -> tuple[str, Entry | None, set[str]]:
         """Which difference between the files and the ledger made *key* what it is."""
         meant = [c.step for c in intended.timeline.get(key, ()) if c.step >= 0]
         done = [c.step for c in applied.timeline.get(key, ()) if c.step >= 0]
         missing = [e for s in meant if (e := self.by_intended.get(s)) and e.applied is None]
         unknown = [e for s in done if (e := self.by_applied.get(s)) and e.intended is None]
         touching = [self.by_intended.get(s) for s in meant] + [self.by_applied.get(s) for s in done]
-        edited = [e for e in touching if e and e.content == "different" and e.intended is not None and e.applied is not None]
+        edited = [
+            e
+            for e in touching
+            if e and e.content == "different" and e.intended is not None and e.applied is not None
+        ]
         swapped = self._swapped(meant, done)
         found: list[tuple[str, Entry]] = []
         if missing:
@@ -227,7 +257,9 @@ class _Search:
         late = self.by_applied.get(done[-1])
         if late and late.state == "out_of_order":
             return late
-        return next((e for s in reversed(done) if (e := self.by_applied.get(s)) and e.state == "out_of_order"), late)
+        return next(
+            (e for s in reversed(done) if (e := self.by_applied.get(s)) and e.state == "out_of_order"), late
+        )
 
     def _all_differences(self) -> list[tuple[str, Entry]]:
         found: list[tuple[str, Entry]] = []
@@ -297,17 +329,26 @@ class _Search:
                 continue  # one hand can undo one thing; see _by_hand
             evidence = [
                 Evidence("ledger", f"Version {entry.version} is recorded as applied."),
-                Evidence("replay", f"None of the {len(keys)} objects that it makes or changes shows any effect of it."),
+                Evidence(
+                    "replay",
+                    f"None of the {len(keys)} objects that it makes or changes shows any effect of it.",
+                ),
             ]
             if ran is False:
                 evidence.append(
-                    Evidence("object ids", "Too few object ids were used between the migrations before and after it: "
-                                           "what it creates was never created here.")
+                    Evidence(
+                        "object ids",
+                        "Too few object ids were used between the migrations before and after it: "
+                        "what it creates was never created here.",
+                    )
                 )
             shared = self.calibration.by_xid.get(entry.xmin or -1, [])
             if len(shared) > 1:
                 evidence.append(
-                    Evidence("xmin", f"Its ledger row was written together with {len(shared) - 1} others, as a repair does.")
+                    Evidence(
+                        "xmin",
+                        f"Its ledger row was written together with {len(shared) - 1} others, as a repair does.",
+                    )
                 )
             confidence = "consistent" if ran is False or len(roots) > 1 else "conjecture"
             self._add(
@@ -358,7 +399,10 @@ class _Search:
                     [key],
                     deltas=self.take([key, *hanging]),
                     culprit=culprit,
-                    evidence=[Evidence("replay", f"{mention[0]} mentions it and failed in the shadow database."), *evidence],
+                    evidence=[
+                        Evidence("replay", f"{mention[0]} mentions it and failed in the shadow database."),
+                        *evidence,
+                    ],
                 )
                 continue
             overwritten = self._overwritten(key)
@@ -371,14 +415,21 @@ class _Search:
                     entry=overwritten,
                     deltas=self.take([key, *hanging]),
                     evidence=evidence,
-                    alternatives=[("manual_change", "A hand-made change in the migration's own transaction.")],
+                    alternatives=[
+                        ("manual_change", "A hand-made change in the migration's own transaction.")
+                    ],
                 )
                 continue
             title = self._manual_title(key, deltas, missing, unexpected)
             known = self.case.intended is not None or self.case.applied is not None
             alternatives = []
             if missing and writer and _only_root(self, writer[0], key):
-                alternatives.append(("recorded_not_applied", f"It is all that {writer[0].label} does; it may never have run here."))
+                alternatives.append(
+                    (
+                        "recorded_not_applied",
+                        f"It is all that {writer[0].label} does; it may never have run here.",
+                    )
+                )
             self._add(
                 "manual_change" if known else "unknown",
                 "consistent" if known and (self.calibration.exact or not missing) else "conjecture",
@@ -403,7 +454,9 @@ class _Search:
         what = _list(dict.fromkeys((d.attribute or "").replace("_", " ") for d in deltas))
         return f"{_name(key)} was changed by hand in {env} ({what})"
 
-    def _content_evidence(self, key: Key, missing: bool, unexpected: bool, writer: tuple[Entry, Change] | None) -> Evidence:
+    def _content_evidence(
+        self, key: Key, missing: bool, unexpected: bool, writer: tuple[Entry, Change] | None
+    ) -> Evidence:
         replay = self.case.intended
         if replay is None:
             return Evidence("compare", "Nothing could be replayed, so only the difference itself is known.")
@@ -413,15 +466,24 @@ class _Search:
             where = f"{entry.file or entry.label}{f', line {change.line}' if change.line else ''}"
         runs = f"{len(replay.steps)} migrations"
         if missing:
-            return Evidence("replay", f"The migrations make it ({where or 'in the platform part'}) and none of them drops it; here it is gone.")
+            return Evidence(
+                "replay",
+                f"The migrations make it ({where or 'in the platform part'}) and none of them drops it; here it is gone.",
+            )
         if unexpected:
             return Evidence("replay", f"None of the {runs} creates it, in any state of the replay.")
         actual = self.actual(key)
         for change in reversed(replay.timeline.get(key, [])[:-1]):
             if self.same(change.fact, actual) and change.step in self.by_intended:
                 old = self.by_intended[change.step]
-                return Evidence("replay", f"It is what {old.label} left, before {where} changed it: that change is not here.")
-        return Evidence("replay", f"In no state of the replay of {runs} was it like this; last defined in {where or 'the platform part'}.")
+                return Evidence(
+                    "replay",
+                    f"It is what {old.label} left, before {where} changed it: that change is not here.",
+                )
+        return Evidence(
+            "replay",
+            f"In no state of the replay of {runs} was it like this; last defined in {where or 'the platform part'}.",
+        )
 
     def _xmin_evidence(self, key: Key) -> list[Evidence]:
         actual = self.actual(key)
@@ -429,10 +491,15 @@ class _Search:
             return []
         foreign = [x for x in actual.xmins if x not in self.calibration.by_xid]
         if not foreign:
-            names = _list(dict.fromkeys(e.label for x in actual.xmins for e in self.calibration.by_xid.get(x, ())))
+            names = _list(
+                dict.fromkeys(e.label for x in actual.xmins for e in self.calibration.by_xid.get(x, ()))
+            )
             return [Evidence("xmin", f"Its catalog rows were written in the transactions of {names}.")]
         return [
-            Evidence("xmin", f"Transaction {max(foreign)} wrote to its catalog rows, and no migration was recorded in it.")
+            Evidence(
+                "xmin",
+                f"Transaction {max(foreign)} wrote to its catalog rows, and no migration was recorded in it.",
+            )
         ]
 
     def _overwritten(self, key: Key) -> Entry | None:
@@ -448,7 +515,11 @@ class _Search:
             return None
         replay = self.case.applied or self.case.intended
         change = replay.last_writer(key) if replay else None
-        entry = (self.by_applied if replay is self.case.applied else self.by_intended).get(change.step) if change else None
+        entry = (
+            (self.by_applied if replay is self.case.applied else self.by_intended).get(change.step)
+            if change
+            else None
+        )
         return entry if entry and entry.xmin in actual.xmins else None
 
     def _failed_text(self) -> list[tuple[str, str]]:
@@ -475,12 +546,18 @@ class _Search:
             self._add(
                 "missing_migration" if pending else "unknown_migration",
                 "consistent",
-                f"{entry.label} was not applied to {env}" if pending else f"{env} records {entry.label}, which is not in the repository",
+                f"{entry.label} was not applied to {env}"
+                if pending
+                else f"{env} records {entry.label}, which is not in the repository",
                 [],
                 entry=entry,
                 evidence=[
-                    Evidence("ledger", f"The ledger of {env} has no row for version {entry.version}." if pending
-                             else f"The ledger records version {entry.version}, and no file has it."),
+                    Evidence(
+                        "ledger",
+                        f"The ledger of {env} has no row for version {entry.version}."
+                        if pending
+                        else f"The ledger records version {entry.version}, and no file has it.",
+                    ),
                     Evidence("replay", "No object of the schema shows whether it was run."),
                 ],
             )
@@ -556,7 +633,8 @@ class _Search:
             return holders
         mine = {d.change for d in self.open.get(key, ())}
         return {
-            h for h in holders
+            h
+            for h in holders
             if any(d.change in ("missing", "unexpected") and d.change in mine for d in self.open.get(h, ()))
         }
 
@@ -595,7 +673,11 @@ def _severity(finding: Finding, case: Case) -> str:
         if delta.change == "changed" and delta.attribute in _COSMETIC:
             level = 0 if delta.attribute == "comment" else 1
         elif delta.attribute in _SECURITY:
-            level = 4 if delta.attribute in ("row_security", "force_row_security") and delta.right is False else max(level, 3)
+            level = (
+                4
+                if delta.attribute in ("row_security", "force_row_security") and delta.right is False
+                else max(level, 3)
+            )
         worst = max(worst, level)
     if finding.cause == "environment_difference":
         return _SEVERITIES[min(worst, 1)]
@@ -624,5 +706,5 @@ def _show(value: object) -> str:
 
 def _mentions(sql: str, identity: str) -> bool:
     """Whether *sql* speaks of the object, judged by the last part of its name."""
-    name = identity.split(" on ")[0].split("(")[0].rsplit(".", 1)[-1].strip('"')
+    name = identity.split(" on ", maxsplit=1)[0].split("(", maxsplit=1)[0].rsplit(".", 1)[-1].strip('"')
     return len(name) > 2 and name.lower() in sql.lower()

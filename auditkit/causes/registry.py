@@ -83,7 +83,13 @@ CAUSES: dict[str, Cause] = {
             "The difference is real, but what is known does not tell why.",
             "A ledger could not be read, a migration could not be replayed, or the signals contradict each other.",
         ),
-        Cause("partial_apply", "Half applied", "A migration stopped half-way.", "A prefix of it is present.", True),
+        Cause(
+            "partial_apply",
+            "Half applied",
+            "A migration stopped half-way.",
+            "A prefix of it is present.",
+            True,
+        ),
         Cause(
             "captured_hotfix",
             "Hotfix captured later",
@@ -114,3 +120,26 @@ CAUSES: dict[str, Cause] = {
         ),
     )
 }
+
+
+def _page() -> str:
+    lines = [
+        "# Causes",
+        "",
+        "Generated from `auditkit/causes/registry.py` by `make docs`. A planned cause has its name reserved; the search",
+        "for it is still to come.",
+        "",
+    ]
+    for cause in CAUSES.values():
+        lines += [
+            f"## {cause.name}",
+            "",
+            f"**{cause.title}**{' (planned)' if cause.planned else ''}. {cause.meaning}",
+            "",
+        ]
+        lines += [f"*Shown by:* {cause.shown_by}", ""]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(_page(), end="")

@@ -32,7 +32,7 @@ from typing import TYPE_CHECKING, Any
 import auditkit
 from auditkit import server as servers
 from auditkit.catalog import capture
-from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.catalog.snapshot import Address, Fact, Key, Snapshot
 from auditkit.connect import connect, reason
 from auditkit.errors import ServerFailed
 from auditkit.history.split import Statement, first_word, split
@@ -41,7 +41,6 @@ from auditkit.progress import silent
 if TYPE_CHECKING:
     import psycopg
 
-Key = tuple[str, str]  # kind, identity
 Progress = Callable[[int, int, str], None]
 
 #: Our own objects in the shadow database live here and are never reported.
@@ -128,6 +127,7 @@ class Replay:
     seconds: float = 0.0
     server: str = ""
     major: int = 0
+    ground: Ground | None = None
 
     def last_writer(self, key: Key, before: int | None = None) -> Change | None:
         """The last change of an object (before step *before*), its base state, or None."""
@@ -178,7 +178,9 @@ def _run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], numbe
         _exec(runner, "ROLLBACK")
         if error.sqlstate not in _NEEDS_AUTOCOMMIT:
             # Once more, one by one, to learn which statement it was.
-            return _Ran(statements, [], _locate(runner, number, statements) or error.at(number, statements[0]))
+            return _Ran(
+                statements, [], _locate(runner, number, statements) or error.at(number, statements[0])
+            )
     marks: list[tuple[int, int]] = []
     for index, statement in enumerate(statements):
         marks.append((_next_xid(reader), index))
@@ -255,7 +257,9 @@ def _exec(connection: psycopg.Connection[Any], sql: str) -> _Error | None:
     def field_of(name: DiagnosticField) -> str:
         return (result.error_field(name) or b"").decode("utf-8", "replace")
 
-    message = field_of(DiagnosticField.MESSAGE_PRIMARY) or result.error_message.decode("utf-8", "replace").strip()
+    message = (
+        field_of(DiagnosticField.MESSAGE_PRIMARY) or result.error_message.decode("utf-8", "replace").strip()
+    )
     position = field_of(DiagnosticField.STATEMENT_POSITION)
     if sql.lstrip().startswith("\\"):
         message = "a psql meta-command, which is not run (it could execute shell commands)"
@@ -315,24 +319,30 @@ def _statement_of(marks: Sequence[tuple[int, int]], xid: int) -> int | None:
 class _Follower:
     """The facts of the shadow database, kept current by reading only what each migration touched."""
 
-    def __init__(self, reader: psycopg.Connection[Any], *, always_full: bool) -> None:
+    def __init__(
+        self, reader: psycopg.Connection[Any], timeline: Mapping[Key, list[Change]], *, always_full: bool
+    ) -> None:
         self.reader = reader
         self.always_full = always_full
         self.facts: dict[Key, Fact] = {}
         self.keys: dict[tuple[int, int, int], Key] = {}  # catalog address → key
         self.anchored: dict[int, set[Key]] = {}
-        self.timeline: dict[Key, list[Change]] = {}
+        self.timeline = {key: list(changes) for key, changes in timeline.items()}
         self._replace(self._read(), None)
 
     def _read(self, touched: capture.Touched | None = None) -> list[Fact]:
         facts = capture.read_facts(self.reader, touched=touched)
         return [fact for fact in facts if not _is_ours(fact)]
 
-    def _replace(self, facts: list[Fact], anchors: set[int] | None) -> dict[Key, Fact | None]:
-        """Put *facts* in place of all facts (of *anchors*); return what that changed."""
+    def _replace(self, facts: list[Fact], touched: capture.Touched | None) -> dict[Key, Fact | None]:
+        """Put *facts* in place of all facts, or of those that *touched* made us read; return what changed."""
         changed: dict[Key, Fact | None] = {}
-        new = {(fact.kind, fact.identity): fact for fact in facts}
-        old = set(self.facts) if anchors is None else {k for a in anchors for k in self.anchored.get(a, ())}
+        new = {fact.key: fact for fact in facts}
+        if touched is None:
+            old = set(self.facts)
+        else:
+            kinds = capture.affected_kinds(self.reader, touched)
+            old = {k for anchor in touched.anchors for k in self.anchored.get(anchor, ()) if k[0] in kinds}
         for key in old - new.keys():
             self._forget(key)
             changed[key] = None
@@ -353,41 +363,45 @@ class _Follower:
 
     def step(self, number: int, ran: _Ran, since: int) -> None:
         """Bring the facts up to date after step *number*, whose first transaction id was *since*."""
-        touched = capture.touched(self.reader, since)
-        dropped = self._dropped()
+        before = self.facts.copy()
+        dropped = self._dropped(since)
         changed: dict[Key, Fact | None] = {}
-        partial = not self.always_full
-        if partial:
-            facts = self._read(touched) if touched else []
-            renamed = any(self.keys.get(f.address, (f.kind, f.identity)) != (f.kind, f.identity) for f in facts)
-            partial = not renamed
-        if partial:
-            for address in dropped:
-                for key in [self.keys.get(address), *(self.anchored.get(address[1], ()) if not address[2] else ())]:
-                    if key in self.facts:
-                        self._forget(key)
-                        changed[key] = None
-            changed |= self._replace(facts, touched.anchors if touched else set())
-        else:
+        touched = capture.touched(self.reader, since)
+        facts = [] if self.always_full or not touched else self._read(touched)
+        if self.always_full or any(self.keys.get(f.address, f.key) != f.key for f in facts):
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
-            changed |= self._replace(self._read(), None)
+            changed = self._replace(self._read(), None)
+        else:
+            for _, oid, subid in dropped:
+                for key in list(self.anchored.get(oid, ())) if not subid else ():
+                    self._forget(key)
+                    changed[key] = None
+            for address in dropped:
+                if (gone := self.keys.get(address)) is not None:
+                    self._forget(gone)
+                    changed[gone] = None
+            changed |= self._replace(facts, touched) if touched else {}
         for key, fact in changed.items():
-            xids = fact.xmins if fact else [dropped[a] for a in dropped if self._was(key, a)]
-            index = max((i for x in xids if x >= since and (i := _statement_of(ran.marks, x)) is not None), default=None)
+            earlier = before.get(key)
+            if earlier is None and fact is None:
+                continue  # made and dropped by the same migration
+            if key not in self.timeline and earlier is not None:
+                self.timeline[key] = [Change(-1, None, None, earlier)]
+            if fact is not None:
+                xids = [xid for xid in fact.xmins if xid >= since]
+            else:
+                assert earlier is not None
+                xids = [x for a, x in dropped.items() if a == earlier.address or a[1] == earlier.anchor]
+            index = max((i for x in xids if (i := _statement_of(ran.marks, x)) is not None), default=None)
             statement = ran.statements[index] if index is not None else None
-            self.timeline.setdefault(key, []).append(
-                Change(number, statement.line if statement else None,
-                       _excerpt(statement.text) if statement else None, fact)
-            )
+            line, text = (statement.line, _excerpt(statement.text)) if statement else (None, None)
+            self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
 
-    def _was(self, key: Key, address: tuple[int, int, int]) -> bool:
-        changes = self.timeline.get(key)
-        last = changes[-1].fact if changes else None
-        return last is not None and last.address == address
-
-    def _dropped(self) -> dict[tuple[int, int, int], int]:
+    def _dropped(self, since: int) -> dict[Address, int]:
         rows = self.reader.execute(
-            f"SELECT classid::bigint, objid::bigint, objsubid, xmin::text::bigint FROM {SCHEMA}.dropped"
+            f"SELECT classid::bigint, objid::bigint, objsubid, xmin::text::bigint FROM {SCHEMA}.dropped "
+            "WHERE xmin::text::bigint >= %s",
+            [since],
         ).fetchall()
         return {(classid, objid, subid): xid for classid, objid, subid, xid in rows}
 
@@ -406,25 +420,41 @@ class Ground:
     """What a replay stands on: the server, and what is there before the first migration.
 
     ``base`` are statements of the platform or the operator, run as superuser; ``role`` runs the migrations;
+    ``superuser`` is the cluster's bootstrap role;
     ``extension_files`` are stand-ins (path below the extension directory → text). ``server`` names
     a scratch server to use instead of an embedded one: databases and roles are made and dropped there.
+    ``platform``, ``stand_ins`` and ``notes`` only say where these came from.
     """
 
     binaries: servers.Binaries | None = None
     server: str | None = None
     database: str = "postgres"
     role: str = "postgres"
+    superuser: str = "postgres"
     base: tuple[str, ...] = ()
     extension_files: Mapping[str, str] = field(default_factory=dict)
+    platform: str = "none"
+    stand_ins: tuple[dict[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def digest(self) -> str:
         version = self.binaries.version if self.binaries else 0
-        words = [str(FORMAT), auditkit.__version__, str(version), self.database, self.role, *self.base]
+        words = [
+            str(FORMAT),
+            auditkit.__version__,
+            str(version),
+            self.database,
+            self.role,
+            self.superuser,
+            *self.base,
+        ]
         words += [text for item in sorted(self.extension_files.items()) for text in item]
         return hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def replay(steps: Sequence[Step], ground: Ground, *, progress: Progress = silent, cache: bool = True) -> Replay:
+def replay(
+    steps: Sequence[Step], ground: Ground, *, progress: Progress = silent, cache: bool = True
+) -> Replay:
     """Run *steps* on *ground* and follow what each statement makes of every object.
 
     A migration that fails is recorded (file, line, the server's message), its transaction is rolled back, and
@@ -446,11 +476,18 @@ def replay(steps: Sequence[Step], ground: Ground, *, progress: Progress = silent
                 assert result is not None
             store.keep(result)
     result.seconds = time.monotonic() - started
+    result.ground = ground
     return result
 
 
 def _run_steps(
-    steps: list[Step], ground: Ground, store: _Store, done: int | None, progress: Progress, *, always_full: bool
+    steps: list[Step],
+    ground: Ground,
+    store: _Store,
+    done: int | None,
+    progress: Progress,
+    *,
+    always_full: bool,
 ) -> Replay | None:
     """Replay what follows the first *done* steps (None: lay the ground first).
 
@@ -480,7 +517,10 @@ def _run_steps(
                 failures.append(ran.failure)
             follower.step(number, ran, since)
         scratch.reset(runner)
-        _exec(runner, f"RESET SESSION AUTHORIZATION; DROP EVENT TRIGGER {SCHEMA}_drop; DROP SCHEMA {SCHEMA} CASCADE")
+        _exec(
+            runner,
+            f"RESET SESSION AUTHORIZATION; DROP EVENT TRIGGER {SCHEMA}_drop; DROP SCHEMA {SCHEMA} CASCADE",
+        )
         runner.close()
         final = scratch.snapshot()
         if not always_full and {(f.kind, f.identity): f.attributes for f in final.iter()} != {
@@ -510,7 +550,6 @@ class _Scratch:
         self.ground = ground
         self.server: servers.Server | None = None
         self.database = ground.database
-        self._folder = tempfile.TemporaryDirectory(prefix="auditkit-")
         self._roles: set[str] = set()
         if ground.server:
             self.database = f"auditkit_shadow_{secrets.token_hex(4)}"
@@ -519,21 +558,13 @@ class _Scratch:
             self._embedded(ground, cluster)
 
     def _embedded(self, ground: Ground, cluster: Path | None) -> None:
-        assert ground.binaries
-        binaries, settings = ground.binaries, {}
-        if ground.extension_files:
-            folder = Path(self._folder.name)
-            Path(folder).chmod(0o755)  # the server may run as another user
-            if binaries.major >= 18:
-                settings["extension_control_path"] = f"{folder}:$system"
-                target = folder / "extension"
-            else:
-                binaries = binaries.copy(folder / "postgresql")
-                target = binaries.sharedir / "extension"
-            for name, text in ground.extension_files.items():
-                (target / name).parent.mkdir(parents=True, exist_ok=True)
-                (target / name).write_text(text, "utf-8")
-        self.server = servers.start(binaries=binaries, cluster=cluster, settings=settings, label="shadow")
+        self.server = servers.start(
+            binaries=ground.binaries,
+            cluster=cluster,
+            superuser=ground.superuser,
+            extension_files=ground.extension_files,
+            label="shadow",
+        )
 
     def _named(self, conninfo: str) -> None:
         import psycopg
@@ -552,13 +583,10 @@ class _Scratch:
         return self
 
     def __exit__(self, *error: object) -> None:
-        try:
-            if self.server:
-                self.server.stop()
-            elif self.ground.server:
-                self._drop_named(self.ground.server)
-        finally:
-            self._folder.cleanup()
+        if self.server:
+            self.server.stop()
+        elif self.ground.server:
+            self._drop_named(self.ground.server)
 
     def _drop_named(self, conninfo: str) -> None:
         import psycopg
@@ -586,7 +614,9 @@ class _Scratch:
     def reader(self) -> psycopg.Connection[Any]:
         connection = connect(self.conninfo(), name="the shadow database")
         # Our own scratch database: nobody to be polite to.
-        connection.execute("SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)")
+        connection.execute(
+            "SELECT set_config('statement_timeout', '0', false), set_config('lock_timeout', '0', false)"
+        )
         return connection
 
     def reset(self, runner: psycopg.Connection[Any]) -> None:
@@ -595,7 +625,9 @@ class _Scratch:
         for command in ("DISCARD ALL", f"SET SESSION AUTHORIZATION {quote(self.ground.role)}", "RESET ALL"):
             error = _exec(runner, command)
             if error:
-                raise ServerFailed(f"the shadow database cannot run migrations as {self.ground.role}: {error.message}")
+                raise ServerFailed(
+                    f"the shadow database cannot run migrations as {self.ground.role}: {error.message}"
+                )
 
     def lay(self, ground: Ground) -> list[str]:
         """Create the database and what must exist before the first migration; return what did not work.
@@ -612,6 +644,7 @@ class _Scratch:
         errors: dict[str, _Error] = {}
         while waiting:
             again = []
+            _exec(connection, "SET check_function_bodies = off")  # bodies may mention what comes later
             for statement in waiting:
                 error = _exec(connection, statement)
                 if error:
@@ -622,7 +655,9 @@ class _Scratch:
                 break
             waiting = again
         connection.close()
-        return [f"not rebuilt: {_excerpt(statement, 80)}: {errors[statement].message}" for statement in waiting]
+        return [
+            f"not rebuilt: {_excerpt(statement, 80)}: {errors[statement].message}" for statement in waiting
+        ]
 
     def snapshot(self) -> Snapshot:
         return capture.capture(self.conninfo(), name="migrations")
@@ -650,7 +685,10 @@ class _Store:
         """How many of the first steps are in the cache; None if not even the ground is."""
         if self.root is None:
             return None
-        return next((n for n in range(len(self.keys) - 1, -1, -1) if (self.root / self.keys[n] / "done").exists()), None)
+        return next(
+            (n for n in range(len(self.keys) - 1, -1, -1) if (self.root / self.keys[n] / "done").exists()),
+            None,
+        )
 
     def cluster(self, done: int) -> Path:
         assert self.root
@@ -699,6 +737,56 @@ class _Store:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def _save(result: Replay, folder: Path) -> None:
+    result.final.save(folder / "final.snapshot")
+    facts: list[Fact] = []
+    places: dict[int, int] = {}
+
+    def place(fact: Fact | None) -> int | None:
+        if fact is None:
+            return None
+        if id(fact) not in places:
+            places[id(fact)] = len(facts)
+            facts.append(fact)
+        return places[id(fact)]
+
+    timeline = [
+        [*key, [[c.step, c.line, c.statement, place(c.fact)] for c in changes]]
+        for key, changes in result.timeline.items()
+    ]
+    data = {
+        "timeline": timeline,
+        "facts": [fact.to_json() for fact in facts],
+        "failures": [[f.step, f.line, f.message, f.sqlstate, f.statement] for f in result.failures],
+        "notes": result.notes,
+        "statements": result.statements,
+        "server": result.server,
+        "major": result.major,
+    }
+    (folder / "replay.json.gz").write_bytes(gzip.compress(json.dumps(data).encode(), 1))
+
+
+def _load(folder: Path, steps: list[Step]) -> Replay:
+    data = json.loads(gzip.decompress((folder / "replay.json.gz").read_bytes()))
+    facts = [Fact.from_json(item) for item in data["facts"]]
+    timeline = {
+        (kind, identity): [
+            Change(n, line, text, None if f is None else facts[f]) for n, line, text, f in changes
+        ]
+        for kind, identity, changes in data["timeline"]
+    }
+    return Replay(
+        steps=steps,
+        final=Snapshot.load(folder / "final.snapshot"),
+        timeline=timeline,
+        failures=[Failure(*item) for item in data["failures"]],
+        notes=data["notes"],
+        statements=data["statements"],
+        server=data["server"],
+        major=data["major"],
+    )
+
+
 def _chain(ground: str, steps: Sequence[Step]) -> list[str]:
     """One key per prefix: changing or inserting a migration changes all keys from there on."""
     keys = [ground]
@@ -728,7 +816,9 @@ def _prune(root: Path) -> None:
 
 
 def _roles(connection: psycopg.Connection[Any]) -> set[str]:
-    return {name for (name,) in connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()}
+    return {
+        name for (name,) in connection.execute("SELECT rolname::text FROM pg_catalog.pg_roles").fetchall()
+    }
 
 
 def quote(name: str) -> str:

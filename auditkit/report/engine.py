@@ -44,7 +44,7 @@ class _Run:
     def __init__(self, manager: Any, timeout: float | None) -> None:
         self.manager, self.timeout = manager, timeout
         self.cells: list[NotebookNode] = manager.nb.cells
-        self.pid: int | None = None
+        self.count = 0
         self.current: int | None = None
         self.displayed: dict[str, list[NotebookNode]] = {}
         self.clear_next = False
@@ -85,14 +85,12 @@ class _Run:
             self.take(message)
 
     def take(self, message: Mapping[str, Any]) -> None:
-        if "pid" in message:
-            self.pid = message["pid"]
-        elif "start" in message:
+        if "start" in message:
             self.current = message["start"]
             self.manager.cell_start(self.cells[message["start"]], message["start"])
         elif "end" in message:
             index, cell = message["end"], self.cells[message["end"]]
-            cell.execution_count = message["count"]
+            cell.execution_count = self.count = message["count"]
             self.current = None
             if not message["ok"]:
                 self.manager.cell_exception(cell, index)
@@ -125,9 +123,9 @@ class _Run:
         index = self.current if self.current is not None else 0
         cell = self.cells[index]
         if cell.cell_type == "code":
-            cell.outputs.append(
-                from_dict({"output_type": "error", "ename": name, "evalue": says, "traceback": [says]})
-            )
+            cell.execution_count = self.count + 1
+            error = {"output_type": "error", "ename": name, "evalue": says, "traceback": [f"{name}: {says}"]}
+            cell.outputs.append(from_dict(error))
         self.manager.cell_exception(cell, index)
         self.manager.cell_complete(cell, index)
 

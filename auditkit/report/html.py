@@ -329,9 +329,9 @@ def definitions(audit: Audit | Mapping[str, Any], limit: int = 60) -> Fragment:
     objects.sort(
         key=lambda item: (min((worst.get(key, 9) for key in item["findings"]), default=9), item["identity"])
     )
-    text = (
-        f"{counted(len(objects), 'object differs', 'objects differ')}." if objects else "No object differs."
-    )
+    text = f"No object differs{but_unread(unread_names(document))}."
+    if objects:
+        text = f"{counted(len(objects), 'object differs', 'objects differ')}."
     return render(
         "definitions",
         text,

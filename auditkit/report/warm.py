@@ -4,9 +4,9 @@ Starting a kernel and importing pandas costs seconds, a fork costs milliseconds.
 (``python -m auditkit.report.warm``) has one thread, so that forking it is safe whatever its caller does.
 
 Protocol, one JSON object a line. On standard input a job: ``{"cells": [[index, source], …], "cwd", "env",
-"path"}``. On standard output ``{"pid"}``, then for each cell ``{"start": index}``, any number of
-``{"output": {…}}`` (as in a notebook) or ``{"clear": wait}``, ``{"end": index, "count", "ok"}``; ``{"exit":
-status}`` comes last, always. The parent ends, and ends its child, when standard input is closed.
+"path"}``. On standard output for each cell ``{"start": index}``, any number of ``{"output": {…}}`` (as in a
+notebook) or ``{"clear": wait}``, then ``{"end": index, "count", "ok"}``; ``{"exit": status}`` comes last,
+always. The parent ends, and ends its child, when standard input is closed.
 """
 
 from __future__ import annotations
@@ -39,11 +39,12 @@ def main() -> None:
     pipe = os.dup(1)  # not inheritable: what a notebook starts cannot hold it open
     os.dup2(2, 1)
     os.set_inheritable(pipe, False)
-    out = os.fdopen(pipe, "w", buffering=1, encoding="utf-8")
 
     def send(message: Mapping[str, Any]) -> None:
-        out.write(json.dumps(message) + "\n")
-        out.flush()
+        data = json.dumps(message).encode() + b"\n"
+        with contextlib.suppress(BrokenPipeError):  # nobody listens any more: we are about to be ended
+            while data:
+                data = data[os.write(pipe, data) :]
 
     shell = make_shell(send)
     for module in WARM:
@@ -61,11 +62,9 @@ def main() -> None:
                 # Interrupts meant for the caller's terminal are the caller's to pass on.
                 signal.signal(signal.SIGINT, signal.default_int_handler)
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                send({"pid": os.getpid()})
                 run(shell, job, send)
                 status = 0
             finally:
-                out.flush()
                 os._exit(status)
         os.close(held)
         send({"exit": _wait(pid, alive)})

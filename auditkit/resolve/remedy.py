@@ -39,20 +39,20 @@ def _check(finding: Finding) -> Remedy:
 #: Per tool: apply what is pending (out-of-order files included), record a version without running it,
 #: and forget a version. Supabase: CLI 3 takes --remote where CLI 1 and 2 take --linked.
 _APPLY = {
-    "supabase": "supabase db push --db-url \"$DATABASE_URL\" --include-all",
-    "dbmate": "dbmate --url \"$DATABASE_URL\" up",
+    "supabase": 'supabase db push --db-url "$DATABASE_URL" --include-all',
+    "dbmate": 'dbmate --url "$DATABASE_URL" up',
     "alembic": "alembic upgrade head",
     "django": "python manage.py migrate",
     "prisma": "npx prisma migrate deploy",
 }
 _RECORD = {
-    "supabase": "supabase migration repair {version} --status applied --db-url \"$DATABASE_URL\"",
+    "supabase": 'supabase migration repair {version} --status applied --db-url "$DATABASE_URL"',
     "alembic": "alembic stamp {version}",
     "django": "python manage.py migrate --fake {name}",
     "prisma": "npx prisma migrate resolve --applied {label}",
 }
 _FORGET = {
-    "supabase": "supabase migration repair {version} --status reverted --db-url \"$DATABASE_URL\"",
+    "supabase": 'supabase migration repair {version} --status reverted --db-url "$DATABASE_URL"',
     "prisma": "npx prisma migrate resolve --rolled-back {label}",
 }
 _NEW = {
@@ -91,7 +91,11 @@ def _manual(finding: Finding, case: Case) -> Remedy:
     if here is None and key[0] == "index":
         hazards.append("Building an index locks writes; use CREATE INDEX CONCURRENTLY outside a transaction.")
     security = finding.severity == "critical"
-    where = f" ({finding.culprit.file}{f':{finding.culprit.line}' if finding.culprit.line else ''})" if finding.culprit and finding.culprit.file else ""
+    where = (
+        f" ({finding.culprit.file}{f':{finding.culprit.line}' if finding.culprit.line else ''})"
+        if finding.culprit and finding.culprit.file
+        else ""
+    )
     keep = _step("To keep it: write it down as a migration", _tool(_NEW, case, finding, slug), forward)
     undo = _step(f"To take it back: restore what the migrations say{where}", None, back)
     return _remedy(
@@ -117,12 +121,15 @@ def _missing(finding: Finding, case: Case) -> Remedy:
 
 
 def _unknown_migration(finding: Finding, case: Case) -> Remedy:
-    fetch = "supabase migration fetch --db-url \"$DATABASE_URL\"" if case.ledger_tool == "supabase" else None
+    fetch = 'supabase migration fetch --db-url "$DATABASE_URL"' if case.ledger_tool == "supabase" else None
     return _remedy(
         "Find its file (another branch?) and commit it, or write a migration that undoes it.",
         "person",
         [
-            _step("Look for the file in all branches", f"git log --all --oneline -- '*{finding.culprit.version if finding.culprit else ''}*'"),
+            _step(
+                "Look for the file in all branches",
+                f"git log --all --oneline -- '*{finding.culprit.version if finding.culprit else ''}*'",
+            ),
             _step("Fetch it from the ledger", fetch),
             _check(finding),
         ],
@@ -136,8 +143,14 @@ def _edited(finding: Finding, case: Case) -> Remedy:
         "Put the file back as it was applied, and make the edit a new migration.",
         "person",
         [
-            _step("See what was edited, and when", f"git log -p --follow -- {shlex.quote(file)}" if file else None),
-            _step("Write the edit as a new migration", _tool(_NEW, case, finding, f"after_{_slug(finding.culprit.name if finding.culprit else '')}")),
+            _step(
+                "See what was edited, and when",
+                f"git log -p --follow -- {shlex.quote(file)}" if file else None,
+            ),
+            _step(
+                "Write the edit as a new migration",
+                _tool(_NEW, case, finding, f"after_{_slug(finding.culprit.name if finding.culprit else '')}"),
+            ),
             _check(finding),
         ],
         ["Never rewrite the ledger to match: other environments ran the other text."],
@@ -151,7 +164,11 @@ def _out_of_order(finding: Finding, case: Case) -> Remedy:
         "Write a migration that states the final definition again; running it everywhere is harmless.",
         "migrations",
         [
-            _step("State it again in a new migration", _tool(_NEW, case, finding, f"restate_{_slug(key[1])}"), _definition(meant.attributes) if meant else None),
+            _step(
+                "State it again in a new migration",
+                _tool(_NEW, case, finding, f"restate_{_slug(key[1])}"),
+                _definition(meant.attributes) if meant else None,
+            ),
             _step("Apply it", _tool(_APPLY, case, finding)),
             _check(finding),
         ],
@@ -221,11 +238,21 @@ _REMEDIES: dict[str, Callable[[Finding, Case], Remedy]] = {
 def _definition(attributes: dict[str, Any]) -> str | None:
     """The object's own SQL, where PostgreSQL prints a complete statement for it."""
     text = attributes.get("definition")
-    return f"{text.rstrip().rstrip(';')};" if isinstance(text, str) and text.lstrip().upper().startswith("CREATE") else None
+    return (
+        f"{text.rstrip().rstrip(';')};"
+        if isinstance(text, str) and text.lstrip().upper().startswith("CREATE")
+        else None
+    )
 
 
 def _slug(identity: str) -> str:
-    return "".join(c if c.isalnum() and c.isascii() else "_" for c in identity.split("(")[0].rsplit(".", 1)[-1].lower()).strip("_") or "change"
+    return (
+        "".join(
+            c if c.isalnum() and c.isascii() else "_"
+            for c in identity.split("(", maxsplit=1)[0].rsplit(".", 1)[-1].lower()
+        ).strip("_")
+        or "change"
+    )
 
 
 def _toml(text: str) -> str:

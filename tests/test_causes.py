@@ -1,0 +1,266 @@
+"""The search for causes on literal data: no database, one small world per test.
+
+A migration is a dictionary: what it makes of which object (``None``: it drops it). Replays are computed from
+that, so a test says only what the files are, what the ledger records, and what is really there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from auditkit.catalog.compare import compare
+from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.causes.case import Case, Entry, Finding
+from auditkit.causes.evidence import calibrate
+from auditkit.causes.explain import explain
+from auditkit.causes.registry import CAUSES
+from auditkit.history.shadow import Change, Replay, Step
+from tests.literal import snapshot_of
+
+Objects = Mapping[str, object]
+FUNCTION, TABLE, INDEX, POLICY = "function f()", "table public.t", "index public.i", "policy p on public.t"
+
+
+BODY = {"policy": "using", "function": "body"}
+WHOLE = {
+    "policy": {"permissive": True, "command": "ALL", "roles": ("public",), "check": None},
+    "view": {"options": None},
+}
+
+
+def fact(name: str, value: object, xid: int = 0) -> Fact:
+    kind, identity = name.split(" ", 1)
+    rows = {
+        "table": "pg_type",
+        "index": "pg_class",
+        "policy": "pg_policy",
+        "function": "pg_proc",
+        "view": "pg_class",
+    }
+    parent = "public.t" if kind in ("index", "policy") else None
+    attributes = value if isinstance(value, dict) else {**WHOLE.get(kind, {}), BODY.get(kind, "definition"): value}
+    number = int.from_bytes(name.encode()[-3:], "big") + 16384
+    return Fact(kind, identity, dict(attributes), oid=number, anchor=number, schema="public", name=identity,
+                parent=parent, rows={rows[kind]: xid} if xid else {})  # fmt: skip
+
+
+def snapshot(objects: Objects, writers: Mapping[str, int] = {}) -> Snapshot:
+    facts = [fact(name, value, writers.get(name, 0)) for name, value in objects.items()]
+    return snapshot_of(facts)
+
+
+def replayed(migrations: Sequence[tuple[str, Objects]]) -> Replay:
+    state: dict[str, object] = {}
+    timeline: dict[tuple[str, str], list[Change]] = {}
+    for number, (_, objects) in enumerate(migrations):
+        for name, value in objects.items():
+            if value is None:
+                state.pop(name, None)
+            else:
+                state[name] = value
+            made = None if value is None else fact(name, value)
+            kind, identity = name.split(" ", 1)
+            timeline.setdefault((kind, identity), []).append(Change(number, 7, "…", made))
+    steps = [Step(version, "m", "…", f"{version}.sql") for version, _ in migrations]
+    return Replay(steps, snapshot(state), timeline, [])
+
+
+def findings(
+    files: Mapping[str, Objects],
+    actual: Objects,
+    *,
+    ledger: Sequence[str] | None = None,
+    applied: Mapping[str, Objects] | None = None,
+    xids: Mapping[str, int] | None = None,
+    writers: Mapping[str, int] | None = None,
+) -> list[Finding]:
+    """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files."""
+    ledger = list(files) if ledger is None else list(ledger)
+    applied = applied or {}
+    order = list(files)
+    texts = {**files, **applied}
+    intended = replayed(list(files.items()))
+    done = replayed([(version, texts[version]) for version in ledger])
+    entries = []
+    for version in sorted({*files, *ledger}):
+        late = (
+            version in ledger
+            and version in order
+            and any(v > version for v in ledger[: ledger.index(version)])
+        )
+        state = "unknown" if version not in files else "applied" if version in ledger else "pending"
+        edited = version in applied and version in files
+        entries.append(
+            Entry(
+                version=version,
+                name="m",
+                file=f"{version}.sql" if version in files else None,
+                state="edited" if edited else "out_of_order" if late and state == "applied" else state,
+                intended=order.index(version) if version in files else None,
+                applied=ledger.index(version) if version in ledger else None,
+                content="different" if edited else "identical",
+                xmin=(xids or {}).get(version),
+            )
+        )
+    here = snapshot(actual, writers or {})
+    last = max((order.index(v) for v in ledger if v in order), default=-1)
+    case = Case(
+        environment="production",
+        actual=here,
+        deltas=compare(intended.final, here).deltas,
+        entries=entries,
+        intended=intended,
+        applied=done,
+        later_applied={v: n < last for n, v in enumerate(order)},
+    )
+    found = explain(case, calibrate(case))
+    explained = [d for f in found for d in f.deltas]
+    assert len(explained) == len(case.deltas), "every delta is in exactly one finding"
+    return found
+
+
+def told(found: Sequence[Finding]) -> list[tuple[str, str | None, list[str]]]:
+    return [
+        (f.cause, f.culprit.version if f.culprit else None, [" ".join(o) for o in f.objects]) for f in found
+    ]
+
+
+SHOP: dict[str, Objects] = {
+    "1": {TABLE: {"row_security": False}},
+    "2": {FUNCTION: "v1"},
+    "3": {INDEX: "on t"},
+    "4": {FUNCTION: "v2"},
+    "5": {TABLE: {"row_security": True}, POLICY: "using (mine)"},
+}
+GOOD: dict[str, object] = {
+    TABLE: {"row_security": True},
+    FUNCTION: "v2",
+    INDEX: "on t",
+    POLICY: "using (mine)",
+}
+
+
+def without(name: str) -> dict[str, object]:
+    return {key: value for key, value in GOOD.items() if key != name}
+
+
+def test_agreement_is_silent() -> None:
+    assert findings(SHOP, GOOD) == []
+
+
+def test_a_function_changed_by_hand_masks_the_migration_that_defined_it() -> None:
+    assert told(findings(SHOP, {**GOOD, FUNCTION: "hotfix"})) == [("manual_change", "4", [FUNCTION])]
+
+
+def test_an_object_made_by_hand_has_no_culprit() -> None:
+    assert told(findings(SHOP, {**GOOD, "view public.v": "select 1"})) == [
+        ("manual_change", None, ["view public.v"])
+    ]
+
+
+def test_an_index_dropped_by_hand() -> None:
+    (finding,) = findings(SHOP, without(INDEX))
+    assert told([finding]) == [("manual_change", "3", [INDEX])]
+    assert [cause for cause, _ in finding.alternatives] == ["recorded_not_applied"]
+
+
+def test_row_level_security_switched_off_is_critical() -> None:
+    (finding,) = findings(SHOP, {**GOOD, TABLE: {"row_security": False}})
+    assert (finding.cause, finding.severity, finding.culprit and finding.culprit.version) == (
+        "manual_change", "critical", "5",
+    )  # fmt: skip
+
+
+def test_a_skipped_migration_is_named_and_proven() -> None:
+    (finding,) = findings(SHOP, without(INDEX), ledger=["1", "2", "4", "5"])
+    assert told([finding]) == [("missing_migration", "3", [INDEX])]
+    assert (finding.confidence, finding.severity) == ("proven", "medium")
+
+
+def test_a_migration_waiting_at_the_end_is_ordinary() -> None:
+    actual = {**without(POLICY), TABLE: {"row_security": False}}
+    (finding,) = findings(SHOP, actual, ledger=["1", "2", "3", "4"])
+    assert told([finding]) == [("missing_migration", "5", [TABLE])]
+    assert finding.severity == "low"
+
+
+def test_the_wrong_order_with_an_effect_names_the_late_migration() -> None:
+    (finding,) = findings(SHOP, {**GOOD, FUNCTION: "v1"}, ledger=["1", "3", "4", "2", "5"])
+    assert told([finding]) == [("out_of_order", "2", [FUNCTION])]
+    assert finding.confidence == "proven"
+
+
+def test_the_wrong_order_without_an_effect_is_silent() -> None:
+    assert findings(SHOP, GOOD, ledger=["1", "3", "2", "4", "5"]) == []
+
+
+def test_an_edit_after_it_was_applied() -> None:
+    found = findings(SHOP, {**GOOD, INDEX: "on t (old)"}, applied={"3": {INDEX: "on t (old)"}})
+    assert told(found) == [("edited_after_apply", "3", [INDEX])]
+
+
+def test_an_edit_without_an_effect_is_silent() -> None:
+    assert findings(SHOP, GOOD, applied={"2": {FUNCTION: "v0"}}) == []
+
+
+def test_a_migration_of_another_branch() -> None:
+    ledger = ["1", "2", "3", "4", "45", "5"]
+    found = findings(
+        SHOP, {**GOOD, "view public.v": "x"}, ledger=ledger, applied={"45": {"view public.v": "x"}}
+    )
+    assert told(found) == [("unknown_migration", "45", ["view public.v"])]
+
+
+def test_recorded_but_never_run() -> None:
+    files = {**SHOP, "6": {"view public.a": "x", "view public.b": "y"}}
+    found = findings(files, GOOD)
+    assert told(found) == [("recorded_not_applied", "6", ["view public.a", "view public.b"])]
+    assert found[0].confidence == "consistent"
+
+
+def test_a_single_change_that_is_as_before_never_ran_if_its_last_writer_is_older() -> None:
+    xids = {version: 700 + int(version) for version in SHOP}
+    writers = {TABLE: 705, POLICY: 705, INDEX: 703, FUNCTION: 702}
+    assert told(findings(SHOP, {**GOOD, FUNCTION: "v1"}, xids=xids, writers=writers)) == [
+        ("recorded_not_applied", "4", [FUNCTION])
+    ]
+
+
+def test_applied_but_not_recorded_leaves_no_delta() -> None:
+    (finding,) = findings(SHOP, GOOD, ledger=["1", "2", "4", "5"])
+    assert told([finding]) == [("applied_not_recorded", "3", [INDEX])]
+    assert finding.deltas == []
+
+
+def test_two_causes_on_neighbouring_objects_are_two_findings() -> None:
+    found = findings(SHOP, {**without(INDEX), FUNCTION: "hotfix"}, ledger=["1", "2", "4", "5"])
+    assert sorted(told(found)) == [("manual_change", "4", [FUNCTION]), ("missing_migration", "3", [INDEX])]
+
+
+def test_transaction_ids_speak_when_they_are_trusted() -> None:
+    xids = {version: 700 + int(version) for version in SHOP}
+    writers = {TABLE: 705, POLICY: 705, INDEX: 703, FUNCTION: 999}
+    (finding,) = findings(SHOP, {**GOOD, FUNCTION: "hotfix"}, xids=xids, writers=writers)
+    assert [e.signal for e in finding.evidence] == ["replay", "xmin"]
+    assert "999" in finding.evidence[1].says
+
+
+def test_after_a_restore_transaction_ids_are_not_used() -> None:
+    xids = dict.fromkeys(SHOP, 700)
+    (finding,) = findings(SHOP, {**GOOD, FUNCTION: "hotfix"}, xids=xids, writers=dict.fromkeys(GOOD, 700))
+    assert [e.signal for e in finding.evidence] == ["replay"]
+
+
+def test_ids_of_findings_are_stable_and_distinct() -> None:
+    actual = {**without(INDEX), FUNCTION: "hotfix"}
+    first, again = findings(SHOP, actual), findings(SHOP, actual)
+    assert [f.id for f in first] == [f.id for f in again]
+    assert len({f.id for f in first}) == 2
+
+
+@pytest.mark.parametrize("name", [n for n, cause in CAUSES.items() if not cause.planned])
+def test_every_cause_says_what_it_is(name: str) -> None:
+    assert CAUSES[name].meaning.endswith(".")
+    assert CAUSES[name].shown_by.endswith(".")
