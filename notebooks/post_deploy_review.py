@@ -21,12 +21,10 @@
 # value in the notebook it leaves behind.
 
 # %% tags=["parameters"]
-before: str = (
-    ""  # the .snapshot taken before the deployment; empty means to compare with the migrations alone
-)
+before: str = ""  # the .snapshot taken before the deployment; empty means only the migrations
 environment: str = "production"  # name in auditkit.toml of the database that was deployed to
 expected_version: str = ""  # the migration that should now be the newest; empty means the newest file
-deployed_at: str = ""  # when the deployment ran, for example 2026-11-22T08:00Z; empty means unknown
+deployed_at: str = ""  # when the deployment ran, like 2026-11-22T08:00Z; empty means unknown
 config: str = ""  # path of auditkit.toml; empty means the nearest one upwards
 out_dir: str = ""  # where to keep audit.json; empty means nowhere
 
@@ -35,14 +33,12 @@ out_dir: str = ""  # where to keep audit.json; empty means nowhere
 # from this one result.
 
 # %%
-import auditkit
-from auditkit import report
+from auditkit import report, verify
 
 report.check_parameters(globals(), "post_deploy_review")
-audit = auditkit.verify(
+audit = verify(
     environment, before=before, expected_version=expected_version, deployed_at=deployed_at, config=config
-)
-audit = audit.keep(out_dir)
+).keep(out_dir)
 
 # %% [markdown] tags=["setup"]
 # **Did the deployment succeed, and if not: what differs, why, and what comes next?**

@@ -22,12 +22,10 @@
 
 # %% tags=["parameters"]
 environment: str = "production"  # name in auditkit.toml, "all", or several separated by commas
-baseline: str = (
-    "migrations"  # what was meant: migrations, migrations@GITREF, an environment or a .snapshot file
-)
+baseline: str = "migrations"  # what was meant: migrations, migrations@GITREF, a name or a .snapshot file
 schemas: str = ""  # only these schemas, separated by commas; empty means all that are yours
-focus: str = ""  # a finding id (f-…) or an object's name, to look at it alone; empty means everything
-since: str = ""  # only migrations and events from this day on, for example 2026-11-01; empty means all
+focus: str = ""  # a finding id (f-…) or an object's name, to see it alone; empty means everything
+since: str = ""  # only migrations and events from this day on, like 2026-11-01; empty means all
 config: str = ""  # path of auditkit.toml; empty means the nearest one upwards
 out_dir: str = ""  # where to keep audit.json; empty means nowhere
 
@@ -36,12 +34,11 @@ out_dir: str = ""  # where to keep audit.json; empty means nowhere
 # from this one result.
 
 # %%
-import auditkit
-from auditkit import report
+from auditkit import explain, report
 
 report.check_parameters(globals(), "root_cause")
-audit = auditkit.explain(environment, baseline=baseline, schemas=schemas, config=config)
-audit = audit.keep(out_dir).only(focus=focus, since=since)
+audit = explain(environment, baseline=baseline, schemas=schemas, config=config).keep(out_dir)
+audit = audit.only(focus=focus, since=since)
 
 # %% [markdown] tags=["setup"]
 # **Do the databases agree, and if not: what differs, why, and what comes next?**

@@ -22,11 +22,9 @@
 
 # %% tags=["parameters"]
 environments: str = "all"  # names in auditkit.toml separated by commas, or "all"
-baseline: str = (
-    "migrations"  # what was meant: migrations, migrations@GITREF, an environment or a .snapshot file
-)
+baseline: str = "migrations"  # what was meant: migrations, migrations@GITREF, a name or a .snapshot file
 history_dir: str = "reports"  # where the earlier runs are kept, to tell new findings from old
-fail_on: str = "medium"  # the verdict is FAIL from this severity on: critical, high, medium, low or info
+fail_on: str = "medium"  # FAIL from this severity on: critical, high, medium, low or info
 config: str = ""  # path of auditkit.toml; empty means the nearest one upwards
 out_dir: str = ""  # where to keep audit.json; empty means nowhere
 
@@ -35,13 +33,10 @@ out_dir: str = ""  # where to keep audit.json; empty means nowhere
 # from this one result.
 
 # %%
-import auditkit
-from auditkit import report
+from auditkit import report, scheduled
 
 report.check_parameters(globals(), "scheduled_audit")
-audit = auditkit.scheduled(
-    environments, baseline=baseline, history_dir=history_dir, fail_on=fail_on, config=config
-)
+audit = scheduled(environments, baseline=baseline, history_dir=history_dir, fail_on=fail_on, config=config)
 audit = audit.keep(out_dir)
 
 # %% [markdown] tags=["setup"]

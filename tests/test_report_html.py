@@ -1,0 +1,252 @@
+"""Fragments are pure functions of the document, and hostile text stays text."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+import sample_audit as sample
+from hypothesis import given
+from hypothesis import strategies as st
+
+from auditkit.report import figures, html
+from auditkit.report.svg import Drawing
+
+SECTIONS: list[Callable[[Any], html.Fragment]] = [
+    html.summary,
+    html.matrix,
+    html.definitions,
+    html.findings,
+    html.remedies,
+    html.blame,
+    html.since_last_run,
+    html.deployment,
+    html.unintended,
+    html.ledger_check,
+    html.rollback,
+    html.coverage,
+    html.provenance,
+    figures.drift,
+    figures.timeline,
+    figures.runs,
+    lambda audit: html.findings(audit, inline=True),
+]
+SAMPLES = [sample.shop, sample.scheduled, sample.deployed, sample.clean, sample.empty, sample.incomplete]
+VOID = {"br", "img", "input", "meta", "link", "hr"}
+
+
+class Reader(HTMLParser):
+    """Elements, attributes and text of a page; complains about tags that do not match."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += attrs
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read(markup: object) -> Reader:
+    reader = Reader()
+    reader.feed(str(markup))
+    reader.close()
+    assert reader.open == []
+    return reader
+
+
+@pytest.mark.parametrize("section", SECTIONS)
+@pytest.mark.parametrize("build", SAMPLES)
+def test_every_section_of_every_document_is_well_formed(section: Any, build: Any) -> None:
+    fragment = section(build())
+    assert read(fragment.html).text.strip()
+    assert str(fragment) or fragment.text
+    assert "\n" not in repr(fragment)
+    assert not re.search(r"\bNone\b(?! of)", read(fragment.html).text)
+
+
+@pytest.mark.parametrize("notebook", ["root_cause", "scheduled_audit", "post_deploy_review"])
+@pytest.mark.parametrize("section", SECTIONS)
+def test_hostile_text_makes_no_element_and_no_attribute(section: Any, notebook: str) -> None:
+    builder = {"scheduled_audit": sample.scheduled, "post_deploy_review": sample.deployed}.get(notebook, sample.shop)
+    page, plain = read(section(sample.hostile(notebook)).html), read(section(builder()).html)
+    assert set(page.tags) <= set(plain.tags) | {"details", "summary", "table", "tr", "td", "th", "del", "ins", "title"}
+    assert not {"script", "img", "style", "iframe", "object"} & set(page.tags)
+    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("style", "srcset", "formaction")]
+    links = [value for name, value in page.attributes if name in ("href", "src", "action")]
+    assert [link for link in links if not (link or "").startswith("#")] == []
+    for char in "\u202e\u2066\x07\u2028":
+        assert char not in page.text
+
+
+@given(st.text())
+def test_any_name_stays_one_visible_line_of_text(name: str) -> None:
+    shown = html.visible(name)
+    assert shown == re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", "", shown)
+    assert "\n" not in shown
+    fragment = html.rollback({"deploy": {"rollback": [name], "deployed": [], "intended": [], "absent": []}})
+    assert read(fragment.html).tags[0] == "div"
+
+
+@given(st.text(), st.text())
+def test_drawings_escape_everything(text: str, title: str) -> None:
+    drawing = Drawing(10, 10, title)
+    drawing.text(0, 0, text)
+    drawing.element("rect", title=title, klass=text)
+    assert read(drawing.__html__()).tags == ["svg", "text", "rect", *(["title"] if title else [])]
+
+
+LINES = st.lists(st.text(alphabet="abc (),=\u00e9", max_size=8), max_size=12).map(
+    lambda lines: "\n".join(line.rstrip() or "x" for line in lines)
+)
+
+
+@given(LINES, LINES)
+def test_before_and_after_lose_nothing(left: str, right: str) -> None:
+    """Both sides can be read back from the rows, equal rows are equal, folds count the lines they hide."""
+    rows = list(html.side_by_side(left, right))
+    for side, text in (("left", left), ("right", right)):
+        lines = text.rstrip().split("\n") if text else []
+        position = 0
+        for row in rows:
+            if row["tag"] == "fold":
+                position += row["count"]
+            elif row[side] is not None:
+                assert "".join(piece for _, piece in row[side]) == lines[position]
+                position += 1
+        assert position == len(lines)
+    for row in rows:
+        if row["tag"] == "equal":
+            assert row["left"] == row["right"]
+    assert left != right or {row["tag"] for row in rows} <= {"equal", "fold"}
+
+
+def test_only_the_words_that_differ_are_marked() -> None:
+    left, right = html.words("  IF discount > 50 THEN", "  IF discount > 90 THEN")
+    assert left == [("", "  IF discount > "), ("del", "50"), ("", " THEN")]
+    assert right == [("", "  IF discount > "), ("ins", "90"), ("", " THEN")]
+
+
+def test_an_added_line_does_not_shift_the_others() -> None:
+    rows = list(html.side_by_side("a(1)\nreturn total;", "-- a comment of its own\na(2)\nreturn total;"))
+    assert [row["tag"] for row in rows] == ["added", "changed", "equal"]
+
+
+def test_agreeing_stretches_are_folded() -> None:
+    rows = list(range(10))
+    agreeing = [True] * 4 + [False] + [True] * 2 + [False] + [True] * 2
+    folded = list(html.fold(rows, agreeing))
+    assert folded == [
+        ("fold", [0, 1, 2, 3]),
+        ("row", 4),
+        ("row", 5),
+        ("row", 6),
+        ("row", 7),
+        ("row", 8),
+        ("row", 9),
+    ]
+
+
+def test_the_matrix_says_states_in_words_and_glyphs() -> None:
+    text = read(html.matrix(sample.shop()).html).text
+    assert "10 identical" in text
+    for glyph, word in html.STATE_GLYPHS.values():
+        assert re.search(rf"{re.escape(glyph)}\s*{word}", text)
+
+
+def test_incomplete_is_never_said_to_be_clean() -> None:
+    document = sample.incomplete()
+    for section in (html.matrix, html.definitions, html.findings, figures.drift):
+        assert "could not be read" in section(document).text
+    page = read(html.summary(document).html)
+    assert "◌ INCOMPLETE" in re.sub(r"\s+", " ", page.text)
+    assert ("class", "banner incomplete") in page.attributes
+
+
+def test_a_failed_audit_still_says_what_is_missing() -> None:
+    document = sample.shop() | {"not_checked": sample.incomplete()["not_checked"]}
+    assert "1 thing could not be checked" in read(html.summary(document).html).text
+
+
+def test_findings_can_be_linked_to() -> None:
+    for inline in (False, True):
+        page = read(html.findings(sample.shop(), inline=inline).html)
+        ids = {value for name, value in page.attributes if name == "id"}
+        assert {finding["id"] for finding in sample.shop()["findings"]} <= ids
+
+
+def test_links_inside_a_report_lead_somewhere() -> None:
+    report = {
+        "root_cause": (sample.shop, SECTIONS[:6] + [html.coverage, html.provenance]),
+        "scheduled_audit": (
+            sample.scheduled,
+            [html.summary, html.since_last_run, html.matrix, SECTIONS[-1], html.coverage],
+        ),
+        "post_deploy_review": (sample.deployed, [html.summary, html.unintended, SECTIONS[-1], html.blame, html.coverage]),
+    }
+    for build, sections in report.values():
+        pages = [read(section(build()).html) for section in sections]
+        every = [pair for page in pages for pair in page.attributes]
+        ids = [value for name, value in every if name == "id"]
+        assert len(ids) == len(set(ids))
+        assert {value[1:] for name, value in every if name == "href" and value} <= set(ids)
+
+
+def test_large_audits_stay_small() -> None:
+    """A thousand migrations and four hundred findings: the graph becomes a table, nothing is quadratic."""
+    document = sample.shop()
+    document["migrations"] = [row | {"version": f"{n}{row['version']}"} for n in range(33) for row in document["migrations"]]
+    document["findings"] = [f | {"id": f"{f['id']}{n}"} for n in range(33) for f in document["findings"]]
+    for finding in document["findings"]:
+        finding["objects"] = [{"kind": "table", "identity": f"t.{finding['id']}"}]
+    assert "<svg" not in html.blame(document).html
+    assert len(html.summary(document).html) < 20_000
+    assert len(html.matrix(document).html) < 2_000_000
+
+
+def test_the_coverage_line_hides_nothing() -> None:
+    assert html.coverage_line(sample.shop()) == (
+        "2,311 facts of 31 kinds compared · not modelled: 1 cast · not checked: 1 · "
+        "suppressed: 3 (first expires 2026-11-28) · managed by the platform: 599 facts"
+    )
+
+
+def test_the_index_of_runs() -> None:
+    runs = sample.scheduled()["runs"]
+    for run in runs:
+        run |= {"notebook": "scheduled_audit", "environments": [sample.HOSTILE[0]], "headline": sample.HOSTILE[1]}
+    page = read(html.runs_page(runs))
+    assert page.tags.count("script") == 0
+    assert [value for name, value in page.attributes if name == "href"][1:] == [f"{run['path']}/index.html" for run in runs]
+    assert "No run is kept here yet" in read(html.runs_page([])).text
+
+
+def test_fragments_carry_their_styles_and_pages_can_take_them_off() -> None:
+    fragment = html.summary(sample.shop())
+    assert html.without_style(fragment._repr_html_()) == fragment.html
+    assert "</style" not in html.static("report.css")
+
+
+def test_reading_a_document_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, auditkit.report as r\nfrom auditkit.report import document\n"
+        "print([m for m in ('pandas', 'plotly', 'papermill', 'nbconvert', 'jinja2') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
