@@ -18,11 +18,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import resources
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditkit.catalog.grants import quote
-from auditkit.catalog.kinds import KINDS
+from auditkit.catalog.kinds import KINDS, literal
 from auditkit.history.split import split
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class _Script:
 
 def _write_files(target: Path, script: _Script, versions: Collection[str]) -> None:
     control = [
-        f"comment = {_quoted(script.comment)}",
+        f"comment = {literal(script.comment)}",
         f"default_version = '{script.version}'",
         f"relocatable = {'true' if script.relocatable else 'false'}",
         "superuser = false",  # the shadow's own role decides what it may run
@@ -260,7 +261,7 @@ def _body(extension: str, function: str, arguments: str, *, returns: str, immuta
             _arguments(arguments)
         )
         return f"LANGUAGE plpgsql AS 'BEGIN RETURN{' NULL' * one}; END'"
-    message = _quoted(f"stand-in for extension {extension}: {function}() does not work")
+    message = literal(f"stand-in for extension {extension}: {function}() does not work")
     return f"LANGUAGE plpgsql AS $standin$BEGIN RAISE EXCEPTION USING MESSAGE = {message}; END$standin$"
 
 
@@ -301,6 +302,8 @@ _HANDLERS = {
     "table_am_handler": "heap_tableam_handler",
     "tsm_handler": "tsm_bernoulli_handler",
 }
+#: Support functions without which ``gisthandler`` makes no index.
+_GIST_SUPPORT = frozenset({1, 2, 5, 6, 7})
 #: Types that no procedural language may take or return. A function of that kind is bound to the input
 #: function of pseudo-type internal, which raises an error whatever it is given.
 _PSEUDO = re.compile(r'\b(?:cstring|internal|\w+_handler)\b|"any"')
@@ -382,10 +385,11 @@ def fixpoint(statements: Iterable[str]) -> str:
     Each round runs what is left and keeps what succeeded; it ends when a round brings nothing. What never
     ran is reported by a warning that starts with ``auditkit:``.
     """
-    texts = ",\n".join(_dollar(statement) for statement in statements)
+    texts = ",\n".join(literal(statement) for statement in statements)
+    tag = next(tag for n in count() if (tag := f"$do{n}$") not in texts)
     return f"""SET LOCAL check_function_bodies = off;
 SET LOCAL client_min_messages = warning;
-DO $auditkit_do$
+DO {tag}
 DECLARE
   left_over text[] := ARRAY[
 {texts}
@@ -412,17 +416,8 @@ BEGIN
     RAISE WARNING 'auditkit: % (%)', reasons[place], left(failed[place], 120);
   END LOOP;
 END
-$auditkit_do$;
+{tag};
 """
-
-
-def _dollar(text: str) -> str:
-    """*text* as a literal inside the body of `fixpoint`, however hostile."""
-    number = 0
-    while f"$s{number}$" in text:
-        number += 1
-    text = text.replace("$auditkit_do$", "$auditkit_d0$")
-    return f"$s{number}${text}$s{number}$"
 
 
 def _in_schema(statement: str, schema: str, prefix: str) -> str:
@@ -493,6 +488,7 @@ class _Members:
                     f"CREATE OPERATOR CLASS {name}{default} FOR TYPE {value['type']} USING {method}"
                     f" FAMILY {family} AS STORAGE {value['storage'] or value['type']}"
                 )
+                yield from self._support(fact)
             case "operator of access method" | "function of access method":
                 yield _family_member(fact)
             case "cast":
@@ -521,6 +517,21 @@ class _Members:
                 if (create := KINDS[kind].create) is not None:
                     yield from create(fact, self.snapshot)
 
+    def _support(self, fact: Fact) -> Iterable[str]:
+        """Support functions that the handler in an index method's place wants, and the method itself does not."""
+        family, _, method = str(fact.attributes["family"]).rpartition(" USING ")
+        if not any(member.kind == "access method" and member.identity == method for member in self.members):
+            return
+        present = {}
+        for member in self.members:
+            match = _FAMILY_MEMBER.fullmatch(member.identity)
+            if match and match[1] == "function" and member.parent == fact.attributes["family"]:
+                present[int(match[2])] = str(member.attributes["function"])
+        operand = fact.attributes["type"]
+        for number in _GIST_SUPPORT - present.keys() if present else ():
+            function = present[min(present)]
+            yield f"ALTER OPERATOR FAMILY {family} USING {method} ADD FUNCTION {number} ({operand}, {operand}) {function}"
+
     def _base_type(self, fact: Fact) -> str:
         properties = _properties(fact)
         carried = (properties["length"], properties["by_value"]) in _CARRIERS
@@ -535,8 +546,8 @@ class _Members:
         else:
             storage = _STORAGE[properties["storage"]] if properties["length"] == "-1" else "extended"
             options += [f"STORAGE = {storage}"]
-        options += [f"CATEGORY = {_quoted(properties['category'])}", f"PREFERRED = {properties['preferred']}"]
-        options.append(f"DELIMITER = {_quoted(properties['delimiter'])}")
+        options += [f"CATEGORY = {literal(properties['category'])}", f"PREFERRED = {properties['preferred']}"]
+        options.append(f"DELIMITER = {literal(properties['delimiter'])}")
         if properties["category"] == "S":  # a string type, such as citext, has a collation
             options.append("COLLATABLE = true")
         return f"CREATE TYPE {fact.identity} ({', '.join(options)})"
@@ -650,13 +661,9 @@ def _aggregate(fact: Fact) -> str:
         parts.append(f"SERIALFUNC = {_called(value['serialize'])}")
         parts.append(f"DESERIALFUNC = {_called(value['deserialize'])}")
     if value["initial"] is not None:
-        parts.append(f"INITCOND = {_quoted(str(value['initial']))}")
+        parts.append(f"INITCOND = {literal(str(value['initial']))}")
     if value["sort_operator"]:
         parts.append(f"SORTOP = OPERATOR({_called(value['sort_operator'])})")
     parts.append(f"PARALLEL = {value['parallel']}")
     name = _signature(fact)[0]
     return f"CREATE AGGREGATE {name}({value['arguments']}) ({', '.join(parts)})"
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
