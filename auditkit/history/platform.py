@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
@@ -29,7 +29,7 @@ from auditkit.catalog.kinds import KINDS, literal
 from auditkit.history.split import split
 
 if TYPE_CHECKING:
-    from auditkit.catalog.snapshot import Fact, Snapshot, Value
+    from auditkit.catalog.snapshot import Fact, Key, Snapshot
 
 __all__ = [
     "MANAGED_ROLES",
@@ -148,34 +148,19 @@ class Base:
     notes: list[str]
     role: str
     superuser: str
-    _overlay: tuple[Fact, ...] = field(default=(), repr=False)
-    _extension_owners: dict[str, Value] = field(default_factory=dict, repr=False)
+    _operators: frozenset[Key] = field(default=frozenset(), repr=False)
+    _extensions_owned: bool = field(default=False, repr=False)
 
     def settles(self, kind: str, identity: str, attribute: str | None) -> bool:
-        """Whether a delta between the replay and the audited database is only the shadow's doing (`settle`)."""
-        if kind == "extension" and identity in self._extension_owners:
-            return attribute == "owner"
-        return any(fact.key == (kind, identity) for fact in self._overlay)
-
-    def settle(self, facts: Iterable[Fact]) -> list[Fact]:
-        """The facts of a replay as they would be had the platform, not a superuser, run the migrations.
+        """Whether a delta between replay and audited database is only the shadow's doing.
 
         In the shadow database the migrations' role is a superuser, which shows in its own attributes and
-        memberships, in the owner of extensions (Supabase creates them as another role), and in which
-        of the operator's roles count as used. Those facts are taken from the audited database; all
-        others are given back as they are.
+        memberships, in the owner of extensions (Supabase creates them as another role), and in which of
+        the operator's roles count as used.
         """
-        known = {fact.key: fact for fact in self._overlay}
-        settled = []
-        for fact in facts:
-            if fact.kind == "extension" and fact.identity in self._extension_owners:
-                owner = self._extension_owners[fact.identity]
-                settled.append(replace(fact, attributes={**fact.attributes, "owner": owner}))
-            elif fact.key == ("role", quote(self.superuser)) and fact.key not in known:
-                continue  # a bootstrap role, which is no fact, where the shadow cluster has another one
-            else:
-                settled.append(known.pop(fact.key, fact))
-        return [*settled, *known.values()]
+        if kind == "extension":
+            return self._extensions_owned and attribute == "owner"
+        return (kind, identity) in self._operators or (kind, identity) == ("role", quote(self.superuser))
 
 
 def is_supabase(snapshot: Snapshot) -> bool:
@@ -352,7 +337,7 @@ class _Audited:
         self.created = _created_roles(text) - (MANAGED_ROLES if supabase else frozenset())
         self.statements: list[str] = ["SET check_function_bodies = off"]
         self.notes: list[str] = []
-        self.overlay: list[Fact] = []
+        self.operators: set[Key] = set()  # facts that migrations have no say in
 
     def base(self) -> Base:
         self._roles()
@@ -367,17 +352,14 @@ class _Audited:
         if self.supabase:
             self._default_privileges()
         self.statements.append("RESET check_function_bodies")
-        owners: dict[str, Value] = {}
-        if self.supabase:
-            owners = {fact.identity: fact.attributes["owner"] for fact in self.snapshot.iter("extension")}
         return Base(
             self.statements,
             "audited database",
             self.notes,
             self.role,
             self.superuser,
-            tuple(self.overlay),
-            owners,
+            frozenset(self.operators),
+            self.supabase,
         )
 
     # -- roles
@@ -388,8 +370,11 @@ class _Audited:
             name = fact.name
             if name in self.created:
                 continue
-            self.overlay.append(fact)
             known.add(name)
+            if name == self.role or not self._mentions(
+                rf"\balter\s+(?:role|user)\s+{_spelled(name)}\s+(?:with\s+)?(?!set\b|reset\b|in\b)"
+            ):
+                self.operators.add(fact.key)
             create = KINDS["role"].create
             assert create is not None
             for statement in create(fact, self.snapshot):
@@ -419,9 +404,9 @@ class _Audited:
             if role in self.created:
                 # From PostgreSQL 16 on the creator of a role, if no superuser, becomes its administrator.
                 if member == self.role and value["admin"] and not value["inherit"] and not value["set_role"]:
-                    self.overlay.append(fact)
+                    self.operators.add(fact.key)
                 continue
-            self.overlay.append(fact)
+            self.operators.add(fact.key)
             grant = f"GRANT {match[2]} TO {match[1]}"
             if int(self.snapshot.manifest["server_version"]) >= 160000:
                 flags = {"ADMIN": "admin", "INHERIT": "inherit", "SET": "set_role"}
@@ -439,8 +424,12 @@ class _Audited:
             match = pattern.fullmatch(fact.identity)
             if match is None or (match[3] and _plain(match[3]) in self.created):
                 continue
-            self.overlay.append(fact)
             name, value = match[1], str(fact.attributes["value"])
+            whom = "all" if match[2] == "all" else _spelled(_plain(match[3])) if match[3] else ""
+            of = rf"(?:role|user)\s+{whom}" if whom else r"database\s"
+            if self._mentions(rf"\balter\s+{of}[^;]*\b(?:set|reset)\s+(?:{_spelled(name)}|all\b)"):
+                continue  # migrations have a say in it
+            self.operators.add(fact.key)
             # Lists come as text that is a list already; a literal would make them one element.
             to = (value if value.strip('"') else "''") if name in _LISTS else literal(value)
             if name.endswith("preload_libraries"):
