@@ -17,6 +17,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -42,7 +43,21 @@ SLICE = 12_000
 
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
 _META = frozenset(
-    "kind oid subid xmin schema name identity parent origin anchor typmod acl_type acl_owner".split()
+    (
+        "kind",
+        "oid",
+        "subid",
+        "xmin",
+        "schema",
+        "name",
+        "identity",
+        "parent",
+        "origin",
+        "anchor",
+        "typmod",
+        "acl_type",
+        "acl_owner",
+    )
 )
 #: Kinds whose facts other facts name as their parent.
 _PARENT_KINDS = frozenset(parent for kind in KINDS.values() for parent in kind.parents)
@@ -121,14 +136,19 @@ def _touched_sql(version: int, restricted: bool) -> str:
 def _unmodelled_sql(catalogs: Iterable[str]) -> str:
     """What users made and no kind describes, by pg_identify_object's own name for it: kind, count, examples."""
     covered = {*CATALOGS, *PART_CATALOGS}
-    sources = [f"SELECT {c}::text::regclass::oid AS classid, oid FROM {c[1:-1]} WHERE oid >= 16384"
-               for c in (f"'{name}'" for name in catalogs if name not in covered)]  # fmt: skip
-    # A newer server may have new sorts of relations, types, constraints and routines in catalogs that are covered.
+    # Large objects are described in one catalog and addressed through another.
+    address = {"pg_largeobject_metadata": "pg_largeobject"}
+    sources = [
+        f"SELECT '{address.get(name, name)}'::regclass::oid AS classid, oid FROM {name} WHERE oid >= 16384"
+        for name in catalogs
+        if name not in covered
+    ]
+    # A newer server may have new sorts of relations, types, constraints and routines in known catalogs.
     sources += [
-        "SELECT 1259, oid FROM pg_class WHERE oid >= 16384 AND relkind NOT IN ('r','p','v','m','f','S','i','I','c','t')",
-        "SELECT 1247, oid FROM pg_type WHERE oid >= 16384 AND typtype NOT IN ('b','c','d','e','r','m','p')",
-        "SELECT 2606, oid FROM pg_constraint WHERE oid >= 16384 AND contype NOT IN ('c','f','n','p','t','u','x')",
-        "SELECT 1255, oid FROM pg_proc WHERE oid >= 16384 AND prokind NOT IN ('f','p','w','a')",
+        "SELECT 1259::oid, oid FROM pg_class WHERE oid >= 16384 AND relkind::text !~ '[rpvmfSiIct]'",
+        "SELECT 1247::oid, oid FROM pg_type WHERE oid >= 16384 AND typtype::text !~ '[bcdermp]'",
+        "SELECT 2606::oid, oid FROM pg_constraint WHERE oid >= 16384 AND contype::text !~ '[cfnptux]'",
+        "SELECT 1255::oid, oid FROM pg_proc WHERE oid >= 16384 AND prokind::text !~ '[fpwa]'",
     ]
     return f"""
         SELECT i.type, count(*)::int4, (array_agg(i.identity ORDER BY u.oid))[1:3]
@@ -157,6 +177,7 @@ class _Server:
     version: int
     reserved: frozenset[str]  # words that quote_ident() quotes
     reads_roles: bool  # may read pg_authid
+    plans_kept: bool = False  # prepared statements keep their first plan: planning takes longer than running
     quoted: dict[str, str] = field(default_factory=dict)
 
 
@@ -196,15 +217,25 @@ def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
 
 
 def _result(cursor: psycopg.Cursor[Any]) -> _Result:
-    columns = cursor.description or []
-    return _Result([c.name for c in columns], [c.type_code for c in columns], cursor.fetchall())
+    result = cursor.pgresult  # cursor.description would build an object per column
+    assert result is not None
+    columns = range(result.nfields)
+    names = [(result.fname(i) or b"").decode() for i in columns]
+    return _Result(names, [result.ftype(i) for i in columns], cursor.fetchall())
 
 
 Statement = tuple[str, dict[str, Any] | None]
 
 
-def _run(connection: Connection, statements: Sequence[Statement], *, prepare: bool = False) -> list[_Result]:
-    """Run statements, each in a transaction of its own, in one round trip.
+def _oids(numbers: Iterable[int]) -> str:
+    """Numbers as an array literal: psycopg would look at each of them to choose a type."""
+    return "{" + ",".join(map(str, numbers)) + "}"
+
+
+def _run(
+    connection: Connection, statements: Sequence[Statement], *, prepare: bool = False, locking: bool = False
+) -> list[_Result]:
+    """Run statements in one round trip; *locking* ones each in a transaction of its own.
 
     A statement that fails gives a result with ``error``; the others are run all the same.
     """
@@ -217,7 +248,8 @@ def _run(connection: Connection, statements: Sequence[Statement], *, prepare: bo
                 for sql, parameters in statements:
                     cursor = _cursor(connection)
                     cursor.execute(sql, parameters, prepare=prepare)
-                    pipeline.sync()  # ends the transaction, hence releases the locks
+                    if locking:
+                        pipeline.sync()  # ends the transaction, hence releases the locks
                     cursors.append(cursor)
             return [_result(cursor) for cursor in cursors]
         except (psycopg.errors.Error, psycopg.errors.PipelineAborted):
@@ -283,9 +315,9 @@ class _Builder:
 
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
         names = result.names
-        columns = dict(zip(names, zip(*rows, strict=True), strict=True))
+        columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
         count = len(rows)
-        empty = [None] * count
+        empty: list[Any] = [None] * count
         attributes = [n for n in names if n not in _META and not n.startswith("pg_")]
         spec = [(name, result.types[names.index(name)]) for name in attributes]
         if kind.name not in self.tables:
@@ -310,7 +342,7 @@ class _Builder:
             quoted = [self.quote(name) for name in raw_names]
         else:
             table.names += empty
-        schemas: Sequence[str | None] = columns.get("schema", empty)
+        schemas: Sequence[Any] = columns.get("schema", empty)
         if "identity" in columns:
             identities = list(columns["identity"])
         elif kind.identity == "{schema}.{name}":
@@ -320,7 +352,7 @@ class _Builder:
         oids = columns["oid"]
         if kind.name in _PARENT_KINDS and identities:
             self.names[kind.catalog].update(zip(oids, zip(identities, schemas, strict=True), strict=True))
-        parents: list[str | None] = []
+        parents: list[Any] = []
         raw_parents = columns.get("parent", empty)
         if raw_parents is empty:
             parents = empty
@@ -474,16 +506,29 @@ class _Builder:
                     table.written.setdefault("pg_seclabel" if provider else "pg_description", {})[i] = xid
 
     def _attribute(self, kind: Kind, table: Table, member_of: dict[int, dict[int, str]]) -> None:
-        own, relations = member_of.get(kind.classid, {}), member_of.get(CATALOGS["pg_class"], {})
-        parents = member_of.get(CATALOGS[kind.parent_catalog], {}) if kind.parents else {}
-        inherit = bool(kind.parents) and not kind.own_membership
-        # The oids of different catalogs could be equal; a relation's parts are found through its own catalog only.
-        for i, (oid, anchor) in enumerate(zip(table.oids, table.anchors, strict=True)):
-            extension = own.get(oid)
-            if extension is None and inherit and anchor != oid or table.subids[i]:
-                extension = extension or parents.get(anchor) or relations.get(anchor)
-            if extension is not None:
-                table.extensions[i] = extension
+        own = member_of.get(kind.classid, {})
+        if own and not all(table.subids):
+            for i, (oid, subid) in enumerate(zip(table.oids, table.subids, strict=True)):
+                if oid in own and not subid:
+                    table.extensions[i] = own[oid]
+        if kind.own_membership:
+            return
+        inherited: dict[str, str] = {}
+        for parent in kind.parents:
+            above = self.tables.get(parent)
+            if above is not None and above is not table:
+                inherited.update(
+                    (above.identities[i], extension) for i, extension in above.extensions.items()
+                )
+        if self.only is not None and not inherited and kind.parents:
+            # The parents were not read this time.
+            members = member_of.get(CATALOGS[kind.parent_catalog], {})
+            found = ((i, members.get(anchor)) for i, anchor in enumerate(table.anchors))
+            table.extensions.update((i, e) for i, e in found if e is not None and i not in table.extensions)
+        if inherited:
+            for i, name in enumerate(table.parents):
+                if name in inherited and i not in table.extensions:
+                    table.extensions[i] = inherited[name]
 
 
 # --- reading -----------------------------------------------------------------------------------------------
@@ -519,9 +564,8 @@ def _read(
     server = _server(connection)
     builder = _Builder(server, only)
     not_checked: list[dict[str, str]] = []
-    parameters = {"only": list(only)} if only is not None else None
     restricted = only is not None
-    extra = {"only": list(only)} if only is not None else None
+    parameters = extra = {"only": _oids(only)} if only is not None else None
 
     def statement(group: Sequence[Kind], portion: tuple[int, int] | None = None) -> Statement:
         return render(group[0].query, server.version, only=restricted, slice=portion), parameters
@@ -533,7 +577,7 @@ def _read(
         missing = builder.missing_parents(group, result) if restricted else set()
         if missing:
             catalog = group[0].parent_catalog
-            query = {"catalog": CATALOGS[catalog], "oids": list(missing)}
+            query = {"catalog": CATALOGS[catalog], "oids": _oids(missing)}
             for oid, identity, schema in _run(connection, [(_PARENTS, query)], prepare=True)[0].rows:
                 builder.names[catalog][oid] = (identity, schema)
         builder.add(group, result)
@@ -572,11 +616,11 @@ def _read(
     types, typmods = builder.types_used()
     if restricted:
         seen = {oid for table in builder.tables.values() for oid in (*table.oids, *table.anchors)}
-        extra = {"only": list(seen)}
+        extra = {"only": _oids(seen)}
     statements: list[Statement] = [
         (render(_COMMENTS, server.version, only=restricted), extra),
         (render(_MEMBERS, server.version, only=restricted), extra),
-        (_TYPES, {"types": types, "typmods": typmods}),
+        (_TYPES, {"types": _oids(types), "typmods": _oids(typmods)}),
     ]
     comments, members, names = _run(connection, statements, prepare=restricted)
     for result in (comments, members, names):
@@ -611,12 +655,12 @@ def _deparse(
         return
 
     def text_of(kind: Kind, oids: list[int]) -> Statement:
-        return f"SELECT o::oid, {kind.definition}(o) FROM unnest(%(oids)s::oid[]) o", {"oids": oids}
+        return f"SELECT o::oid, {kind.definition}(o) FROM unnest(%(oids)s::oid[]) o", {"oids": _oids(oids)}
 
-    results = _run(connection, [text_of(*job) for job in jobs])
+    results = _run(connection, [text_of(*job) for job in jobs], locking=True)
     for (kind, oids), result in zip(jobs, results, strict=True):
         if result.error is None:
-            builder.definitions[kind.name].update(result.rows)  # type: ignore[arg-type]
+            builder.definitions[kind.name].update(result.rows)
         else:
             for oid in oids:
                 _deparse_one(connection, kind, oid, text_of(kind, [oid]), builder, not_checked)
@@ -635,7 +679,7 @@ def _deparse_one(
     for attempt in range(ATTEMPTS):
         result = _run(connection, [statement])[0]
         if result.error is None:
-            builder.definitions[kind.name].update(result.rows)  # type: ignore[arg-type]
+            builder.definitions[kind.name].update(result.rows)
             return
         if result.error.sqlstate != "55P03":  # lock_timeout
             _failed(kind.name, result.error, builder, not_checked)
@@ -761,10 +805,8 @@ def _capture(
             helper.close()
     not_checked += reading.not_checked
     if major > NEWEST:
-        not_checked.append({
-            "what": f"what is new in PostgreSQL {major}",
-            "why": f"auditkit knows catalogs up to {NEWEST}", "fix": "upgrade auditkit",
-        })  # fmt: skip
+        what, why = f"what is new in PostgreSQL {major}", f"auditkit knows catalogs up to version {NEWEST}"
+        not_checked.append({"what": what, "why": why, "fix": "upgrade auditkit"})
     row = about.rows[0]
     manifest: dict[str, Any] = {
         "format": "auditkit.snapshot",
@@ -782,7 +824,7 @@ def _capture(
             "ctype": row[5],
             "locale_provider": {"c": "libc", "i": "icu", "b": "builtin"}.get(row[6], row[6]),
             "standby": row[7],
-        },  # fmt: skip
+        },
         "unmodelled": [
             {"kind": kind, "count": count, "examples": list(acl.array(examples))}
             for kind, count, examples in unmodelled.rows
@@ -817,7 +859,7 @@ def _slices(connection: Connection, columns: int) -> list[tuple[int, int]]:
         [fractions],
     ).fetchone()
     bounds = [16384, *sorted(set(row[0] if row and row[0] else [])), 2**32 - 1]
-    return list(zip(bounds, bounds[1:], strict=False))
+    return list(pairwise(bounds))
 
 
 def _edges(result: _Result) -> Edges:
@@ -859,6 +901,20 @@ class Touched:
         names = {classid: catalog for catalog, classid in CATALOGS.items()}
         return {row[0] for row in self.rows} | {names[row[1]] for row in self.rows if row[1] in names}
 
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds ``read_facts`` reads again: of an anchor's facts, those of other kinds are as they were."""
+        catalogs = self.catalogs
+        return frozenset(
+            kind.name for kind in KINDS.values() if kind.cluster_wide or not catalogs.isdisjoint(kind.sources)
+        )
+
+
+def _keep_plans(connection: Connection, server: _Server) -> None:
+    if not server.plans_kept:
+        connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', false)")
+        server.plans_kept = True
+
 
 def touched(connection: Connection, since: int) -> Touched:
     """Catalog rows of users written by transaction *since* or a later one.
@@ -866,21 +922,11 @@ def touched(connection: Connection, since: int) -> Touched:
     Deleted rows leave no trace here. Takes a few milliseconds: it reads the user rows of all catalogs.
     """
     server = _server(connection)
+    _keep_plans(connection, server)
     cursor = connection.execute(
         _touched_sql(server.version, server.reads_roles), {"since": since % 2**32}, prepare=True
     )
     return Touched(tuple(cursor.fetchall()))
-
-
-def affected_kinds(connection: Connection, touched: Touched) -> set[str]:
-    """The kinds whose facts can have changed when these rows were written."""
-    catalogs = touched.catalogs
-    return {
-        kind.name
-        for group in _groups(_server(connection).version, None)
-        if "0::oid AS anchor" in group[0].query or not catalogs.isdisjoint(group[0].sources)
-        for kind in group
-    }
 
 
 def read_facts(
@@ -904,9 +950,10 @@ def read_facts(
         Unreadable: a query failed.
     """
     server = _server(connection)
+    _keep_plans(connection, server)
     if touched is not None:
         relations = touched.anchors
-        kinds = affected_kinds(connection, touched)
+        kinds = touched.kinds if kinds is None else touched.kinds.intersection(kinds)
     groups = _groups(server.version, kinds)
     reading = _read(connection, groups, only=relations)
     if reading.not_checked:

@@ -276,10 +276,10 @@ def _longest_rising(numbers: list[int]) -> set[int]:
         previous[number] = tails[place - 1] if place else None
         tails[place:] = [number, *tails[place + 1 :]]
     stays: set[int] = set()
-    number: int | None = tails[-1] if tails else None
-    while number is not None:
-        stays.add(number)
-        number = previous[number]
+    last: int | None = tails[-1] if tails else None
+    while last is not None:
+        stays.add(last)
+        last = previous[last]
     return stays
 
 
@@ -318,8 +318,9 @@ def _fold(gone: dict[Key, tuple[Change, Fact, Snapshot]], changed: list[tuple[De
     for key, (change, fact, snapshot) in gone.items():
         if roots[key] == key:
             text = fact.describe(snapshot)
-            sides = (text, None) if change == "missing" else (None, text)
-            deltas.append(Delta(*key, change, None, *sides, fact.schema, tuple(sorted(children[key]))))
+            before, after = (text, None) if change == "missing" else (None, text)
+            below = tuple(sorted(children[key]))
+            deltas.append(Delta(fact.kind, fact.identity, change, None, before, after, fact.schema, below))
     seen = {(d.kind, d.identity, d.attribute, d.left, d.right) for d, _ in changed}
     inherited: dict[tuple[str, str, str | None], list[Key]] = defaultdict(list)
     own = []

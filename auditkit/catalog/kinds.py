@@ -144,6 +144,11 @@ class Kind:
         return self.catalog if self.row == "pg_type" else self.main_row
 
     @property
+    def cluster_wide(self) -> bool:
+        """Whether its facts depend on the whole cluster, so that they are always read together."""
+        return "0::oid AS anchor" in self.query
+
+    @property
     def sources(self) -> frozenset[str]:
         """The watched catalogs whose rows can change a fact of this kind without renaming anything."""
         return frozenset(re.findall(r"\bpg_[a-z_]+", self.query)) - ({"pg_namespace"} - {self.catalog})

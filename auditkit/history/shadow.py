@@ -341,7 +341,7 @@ class _Follower:
         if touched is None:
             old = set(self.facts)
         else:
-            kinds = capture.affected_kinds(self.reader, touched)
+            kinds = touched.kinds
             old = {k for anchor in touched.anchors for k in self.anchored.get(anchor, ()) if k[0] in kinds}
         for key in old - new.keys():
             self._forget(key)
@@ -368,7 +368,9 @@ class _Follower:
         changed: dict[Key, Fact | None] = {}
         touched = capture.touched(self.reader, since)
         facts = [] if self.always_full or not touched else self._read(touched)
-        if self.always_full or any(self.keys.get(f.address, f.key) != f.key for f in facts):
+        # Cluster-wide facts have no anchor, and several may share an address.
+        renamed = any(fact.anchor and self.keys.get(fact.address, fact.key) != fact.key for fact in facts)
+        if self.always_full or renamed:
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
             changed = self._replace(self._read(), None)
         else:
