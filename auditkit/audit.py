@@ -189,7 +189,7 @@ def _ground(
     texts = [m.sql for m in migrations if m.sql is not None]
     base = platform.base(snapshot, texts, supabase=migrations.tool == "supabase")
     ground = Ground(
-        database=str(snapshot.manifest["database"]) if snapshot else "postgres",
+        database=_database(snapshot, texts),
         role=settings.shadow_role or base.role,
         superuser=base.superuser,
         base=tuple(base.statements),
@@ -216,6 +216,12 @@ def _ground(
         extension_files=files,
         stand_ins=tuple({"extension": s.extension, "says": s.says} for s in written),
     ), base
+
+
+def _database(snapshot: Snapshot | None, texts: Sequence[str]) -> str:
+    """The audited database's name if a migration mentions it, else one name for all: replays are then shared."""
+    name = str(snapshot.manifest["database"]) if snapshot else "postgres"
+    return name if any(name in text for text in texts) else "postgres"
 
 
 def _own_major() -> int:

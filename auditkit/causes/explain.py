@@ -114,7 +114,6 @@ class _Search:
                             "Its member objects follow the extension and are not compared one by one.",
                         ),
                     ],
-                    culprit=self._definer(key),
                 )
         for key in [k for k in self.open if k[0] == "collation"]:
             if all(d.attribute == "version" for d in self.open[key]):
