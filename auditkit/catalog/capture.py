@@ -23,8 +23,10 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from auditkit.catalog import grants as acl
-from auditkit.catalog.kinds import CATALOGS, KINDS, PART_CATALOGS, THIS_DATABASE, WATCHED, Kind, render
+from auditkit.catalog.kind import CATALOGS, META, THIS_DATABASE, Kind, render
+from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import COMMON, Edges, Fact, Snapshot, Table, Value
+from auditkit.catalog.watched import PART_CATALOGS, WATCHED
 from auditkit.connect import connect, reason
 from auditkit.errors import Unreadable
 
@@ -42,23 +44,6 @@ BIG = 30_000
 SLICE = 12_000
 
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
-_META = frozenset(
-    (
-        "kind",
-        "oid",
-        "subid",
-        "xmin",
-        "schema",
-        "name",
-        "identity",
-        "parent",
-        "origin",
-        "anchor",
-        "typmod",
-        "acl_type",
-        "acl_owner",
-    )
-)
 #: Kinds whose facts other facts name as their parent.
 _PARENT_KINDS = frozenset(parent for kind in KINDS.values() for parent in kind.parents)
 
@@ -318,7 +303,7 @@ class _Builder:
         columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
         count = len(rows)
         empty: list[Any] = [None] * count
-        attributes = [n for n in names if n not in _META and not n.startswith("pg_")]
+        attributes = [n for n in names if n not in META and not n.startswith("pg_")]
         spec = [(name, result.types[names.index(name)]) for name in attributes]
         if kind.name not in self.tables:
             self.specs[kind.name] = spec

@@ -1,0 +1,255 @@
+"""What the entry of a kind says, and the SQL that entries are made of.
+
+A kind is named as ``pg_identify_object`` names it. To add one, add one entry to ``kinds.py``: reading,
+comparing, saving and reporting know no kind. What an entry's query must return is told by its column names:
+
+``oid`` ``subid``    the object's address inside ``Kind.catalog`` (``subid`` only for columns)
+``xmin``             transaction that wrote the object's main row, the one in ``Kind.row``
+``pg_…``             transaction that wrote the object's row in that catalog, where it has more than one
+``schema``           schema name as it is (not quoted)
+``name``             name as it is; the identity is made of it by ``Kind.identity`` …
+``identity``         … or the identity as ``pg_identify_object`` gives it
+``parent``           what the object belongs to: an oid in ``Kind.parent_catalog``, or an identity
+``origin``           the object a parent table or partitioned table gives it: likewise
+``anchor``           oid it is read again with: the table of a constraint (default: its own; 0: cluster-wide)
+``kind``             name of the kind, when several kinds share one query
+``typmod``           completes an attribute of SQL type ``oid``, which always means a data type
+``acl_type``         letter for ``acldefault()``, where it depends on the row
+all other columns    attributes; **every attribute is compared**
+
+Attributes are text, integers, booleans, NULL and text arrays (``oid`` means a type, ``aclitem[]`` grants), so that
+equality never forgets one. Comments and security labels are laid over all kinds when they are read.
+
+``{18? new ?? old}`` chooses by server version; ``{only k.oid, k.conrelid}`` becomes the condition that restricts
+reading to the objects asked for, ``{slice k.conrelid}`` the one that cuts a big database into portions. A query
+may not contain a percent sign. Oids from 16384 on belong to users (FirstNormalObjectId in PostgreSQL's transam.h).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from auditkit.catalog.snapshot import Fact, Snapshot
+
+Severity = Literal["critical", "high", "medium", "low"]
+Create = Callable[["Fact", "Snapshot"], list[str]]
+
+#: OIDs of the catalogs, fixed by PostgreSQL's own headers and equal in all versions.
+CATALOGS: dict[str, int] = {
+    "pg_am": 2601,
+    "pg_amop": 2602,
+    "pg_amproc": 2603,
+    "pg_auth_members": 1261,
+    "pg_authid": 1260,
+    "pg_cast": 2605,
+    "pg_class": 1259,
+    "pg_collation": 3456,
+    "pg_constraint": 2606,
+    "pg_conversion": 2607,
+    "pg_database": 1262,
+    "pg_db_role_setting": 2964,
+    "pg_default_acl": 826,
+    "pg_event_trigger": 3466,
+    "pg_extension": 3079,
+    "pg_foreign_data_wrapper": 2328,
+    "pg_foreign_server": 1417,
+    "pg_language": 2612,
+    "pg_namespace": 2615,
+    "pg_opclass": 2616,
+    "pg_operator": 2617,
+    "pg_opfamily": 2753,
+    "pg_policy": 3256,
+    "pg_proc": 1255,
+    "pg_publication": 6104,
+    "pg_publication_namespace": 6237,
+    "pg_publication_rel": 6106,
+    "pg_rewrite": 2618,
+    "pg_statistic_ext": 3381,
+    "pg_subscription": 6100,
+    "pg_transform": 3576,
+    "pg_trigger": 2620,
+    "pg_ts_config": 3602,
+    "pg_ts_dict": 3600,
+    "pg_ts_parser": 3601,
+    "pg_ts_template": 3764,
+    "pg_type": 1247,
+    "pg_user_mapping": 1418,
+}
+
+
+#: Columns of a query that are no attributes.
+META = frozenset(
+    ("kind", "oid", "subid", "xmin", "schema", "name", "identity", "parent", "origin", "anchor", "typmod")
+    + ("acl_type", "acl_owner")
+)
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of catalog object.
+
+    Attributes:
+        name: as in ``pg_identify_object(...).type``.
+        doc: one line for people; it goes into docs/kinds.md.
+        severity: how bad a difference is, unless ``attribute_severity`` says otherwise.
+        catalog: the system table the object's address is in.
+        query: see the module's docstring.
+        identity: how the identity is composed of ``{schema}``, ``{name}``, ``{parent}`` (each quoted where
+            needed) when the query returns no ``identity``.
+        parents: kinds the parent may be of; a missing parent makes the object part of the parent's delta.
+        parent_catalog: the catalog an ``oid`` in the ``parent`` column points into.
+        since: first major version that has the catalog.
+        always: read even if the guard counted no user row in ``catalog``.
+        row: catalog of the row whose ``xmin`` says when the object was created (default: ``catalog``).
+        written: attribute → catalog of the row that holds it (default: ``catalog``).
+        acl: object type letter for ``acldefault()``.
+        definition: SQL function for the attribute ``definition``, run outside the query in short
+            statements of its own because it takes locks.
+        never_null: attributes that are NULL only if the object was dropped while it was read.
+        own_membership: belongs to an extension only if it is itself a member, not through its parent.
+        ordinal: attribute that is a position among siblings: compared as an order, not as a number.
+        create: gives the statements which create the object, where that is simple.
+    """
+
+    name: str
+    doc: str
+    severity: Severity
+    catalog: str
+    query: str
+    identity: str = ""
+    parents: tuple[str, ...] = ()
+    parent_catalog: str = "pg_class"
+    since: int = 0
+    always: bool = False
+    row: str = ""
+    written: Mapping[str, str] = field(default_factory=dict)
+    acl: str = ""
+    definition: str = ""
+    never_null: tuple[str, ...] = ()
+    own_membership: bool = False
+    ordinal: str = ""
+    attribute_severity: Mapping[str, Severity] = field(default_factory=dict)
+    create: Create | None = None
+
+    @property
+    def classid(self) -> int:
+        """OID of ``catalog``."""
+        return CATALOGS[self.catalog]
+
+    @property
+    def main_row(self) -> str:
+        """Catalog of the row ``Fact.xmin`` was read from."""
+        return self.row or self.catalog
+
+    @property
+    def attribute_row(self) -> str:
+        """Catalog of the row that holds the attributes, unless ``written`` says otherwise."""
+        return self.catalog if self.row == "pg_type" else self.main_row
+
+    @property
+    def attributes(self) -> list[str]:
+        """Names of the attributes, in the query's order, without those that all kinds have."""
+        names = re.findall(r"\bAS ([a-z_]+)", _outermost(render(self.query, 180000)).partition(" FROM ")[0])
+        found = [name for name in names if name not in META and not name.startswith("pg_")]
+        return [*found, "definition"] if self.definition else found
+
+    @property
+    def cluster_wide(self) -> bool:
+        """Whether its facts depend on the whole cluster, so that they are always read together."""
+        return "0::oid AS anchor" in self.query
+
+    @property
+    def sources(self) -> frozenset[str]:
+        """The watched catalogs whose rows can change a fact of this kind without renaming anything."""
+        return frozenset(re.findall(r"\bpg_[a-z_]+", self.query)) - ({"pg_namespace"} - {self.catalog})
+
+    def severity_of(self, attribute: str | None) -> Severity:
+        """Severity of a difference in one attribute (``None``: in the object's existence)."""
+        return self.attribute_severity.get(attribute or "", self.severity)
+
+    def drop(self, identity: str) -> str:
+        """The statement that drops an object of this kind (its type and identity are what DROP wants)."""
+        if " on " in self.identity:
+            name, _, table = identity.rpartition(" on ")
+            if "constraint" in self.name:
+                return f"ALTER {self.name.split()[0].upper()} {table} DROP CONSTRAINT {name}"
+            return f"DROP {self.name.upper()} {name} ON {table}"
+        if self.name.endswith(" column"):
+            relation, _, column = identity.rpartition(".")
+            return f"ALTER {self.name.removesuffix(' column').upper()} {relation} DROP COLUMN {column}"
+        return f"DROP {self.name.upper()} {identity}"
+
+
+_SINCE = re.compile(r"\{(\d+)\?([^{}]*?)\?\?([^{}]*)\}")  # innermost first: marks may be nested
+_ONLY = re.compile(r"\{only ([^}]*)\}")
+_SLICE = re.compile(r"\{slice ([^}]*)\}")
+
+
+def render(query: str, version: int, *, only: bool = False, slice: tuple[int, int] | None = None) -> str:
+    """A query for one server version.
+
+    Args:
+        query: with the marks that the module's docstring describes.
+        version: ``server_version_num``.
+        only: restrict it to the objects in the parameter ``%(only)s``.
+        slice: restrict it to oids from the first up to, not including, the second.
+    """
+
+    def restrict(match: re.Match[str]) -> str:
+        keys = [f"{key.strip()} = ANY(%(only)s::oid[])" for key in match[1].split(",")]
+        return f"AND ({' OR '.join(keys)})" if only else ""
+
+    def portion(match: re.Match[str]) -> str:
+        return f"AND {match[1]} >= {slice[0]} AND {match[1]} < {slice[1]}" if slice else ""
+
+    query = _SLICE.sub(portion, _ONLY.sub(restrict, query))
+    while (chosen := _SINCE.sub(lambda m: m[2] if version // 10000 >= int(m[1]) else m[3], query)) != query:
+        query = chosen
+    return query
+
+
+def _outermost(sql: str) -> str:
+    """A query without what stands in parentheses or quotes, in one line."""
+    kept, depth = [], 0
+    for part in re.split(r"('(?:[^']|'')*'|[()])", sql):
+        if part in ("(", ")"):
+            depth += 1 if part == "(" else -1
+        elif depth == 0 and not part.startswith("'"):
+            kept.append(part)
+    return " ".join("".join(kept).split())
+
+
+def options(array: str) -> str:
+    """SQL: an array of ``key=value`` in a fixed order, the values of secret-looking keys never sent."""
+    return (
+        f"CASE WHEN {array} IS NOT NULL THEN (SELECT array_agg(CASE "
+        "WHEN o ~* '^[^=]*(pass|secret|token|credential|key|private|auth)[^=]*=' "
+        "THEN substr(o, 1, strpos(o, '=')) || '***' ELSE o END "
+        f"""ORDER BY o COLLATE "C") FROM unnest({array}) o) END"""
+    )
+
+
+def code(column: str, **names: str) -> str:
+    """SQL: a one-letter code in words."""
+    cases = " ".join(f"WHEN '{letter}' THEN '{word}'" for letter, word in names.items())
+    return f"CASE {column} {cases} ELSE {column}::text END"
+
+
+def procedure(column: str) -> str:
+    """SQL: a function reference as text; NULL where there is none."""
+    return f"CASE WHEN {column} <> 0 THEN {column}::regprocedure::text END"
+
+
+def identify(catalog: str, oid: str, subid: str = "0") -> str:
+    return f"(pg_identify_object({CATALOGS[catalog]}, {oid}, {subid})).identity"
+
+
+ENABLED = {"O": "enabled", "D": "disabled", "R": "replica", "A": "always"}
+PERSISTENCE = {"p": "permanent", "u": "unlogged"}
+
+#: The oid of this database; shared catalogs hold rows of all databases.
+THIS_DATABASE = "(SELECT oid FROM pg_database WHERE datname = current_database())"

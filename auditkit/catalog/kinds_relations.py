@@ -1,0 +1,346 @@
+"""The kinds that are relations or hang on relations: tables, columns, constraints, indexes, views, policies …"""
+
+from __future__ import annotations
+
+from auditkit.catalog import create
+from auditkit.catalog.kind import (
+    ENABLED,
+    PERSISTENCE,
+    Kind,
+    code,
+    identify,
+    options,
+)
+
+#: The row in pg_type is the best witness of a relation's creation: it keeps the creating transaction, while
+#: the row in pg_class is rewritten by TRUNCATE, VACUUM FULL, the first foreign key pointing at the table …
+_RELATION = """
+    c.oid, t.xmin, c.xmin AS pg_class, n.nspname AS schema, c.relname AS name,
+    c.relowner::regrole AS owner, c.relacl AS grants"""
+_RELATION_FROM = """
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_type t ON t.oid = c.reltype"""
+
+_INHERITS = """
+    LEFT JOIN (SELECT i.inhrelid, array_agg(i.inhparent::regclass::text ORDER BY i.inhseqno) AS parents,
+                      min(i.inhparent::int8)::oid AS first
+               FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind IN ('r', 'p', 'f')
+               GROUP BY i.inhrelid) inh ON inh.inhrelid = c.oid"""
+
+_COLUMNS = f"""
+    SELECT CASE c.relkind WHEN 'v' THEN 'view column' WHEN 'm' THEN 'materialized view column'
+                          WHEN 'f' THEN 'foreign table column' ELSE 'table column' END AS kind,
+           a.attrelid AS oid, a.attnum AS subid, a.xmin, d.xmin AS pg_attrdef, a.attname AS name,
+           a.attrelid AS parent, CASE WHEN a.attinhcount > 0 THEN inh.inhparent END AS origin,
+           a.attacl AS grants, a.atttypid AS type, a.atttypmod AS typmod,
+           CASE WHEN a.attnotnull THEN CASE WHEN nn.oid IS NULL THEN 'NOT NULL'
+                     WHEN nn.connoinherit THEN 'NOT NULL NO INHERIT' ELSE 'NOT NULL NOT VALID' END
+                END AS not_null,
+           CASE WHEN d.oid IS NOT NULL THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
+           CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity_generation,
+           CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END AS generated,
+           CASE WHEN a.attcollation NOT IN (0, t.typcollation)
+                THEN a.attcollation::regcollation::text END AS collation,
+           CASE WHEN a.attstorage <> t.typstorage
+                THEN {code("a.attstorage", p="plain", e="external", m="main", x="extended")} END AS storage,
+           CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
+           nullif(a.attstattarget, -1)::int4 AS statistics_target,
+           {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options,
+           a.attinhcount > 0 AND NOT a.attislocal AS inherited,
+           (a.attnum - CASE WHEN gone.numbers IS NULL THEN 0 ELSE
+               (SELECT count(*) FROM unnest(gone.numbers) g WHERE g < a.attnum) END)::int4 AS position
+    FROM pg_attribute a
+    JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+    JOIN pg_type t ON t.oid = a.atttypid
+    LEFT JOIN pg_attrdef d ON a.atthasdef AND d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN pg_inherits inh ON inh.inhrelid = a.attrelid AND inh.inhseqno = 1
+    LEFT JOIN pg_constraint nn ON nn.contype = 'n' AND nn.conrelid = a.attrelid AND nn.conkey[1] = a.attnum
+              AND (nn.connoinherit OR NOT nn.convalidated)
+    LEFT JOIN (SELECT g.attrelid, array_agg(g.attnum) AS numbers FROM pg_attribute g
+               WHERE g.attisdropped AND g.attnum > 0 AND g.attrelid >= 16384 {{only g.attrelid}}
+               GROUP BY g.attrelid) gone ON gone.attrelid = a.attrelid
+    WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
+
+CONSTRAINT = f"""
+    k.oid, k.xmin, n.nspname AS schema, k.conname AS name,
+    CASE WHEN k.conparentid <> 0 THEN {identify("pg_constraint", "k.conparentid")} END AS origin,
+    pg_get_constraintdef(k.oid) AS definition"""
+
+
+RELATIONS: tuple[Kind, ...] = (
+    # -- relations
+    Kind(
+        name="table",
+        doc="A table or partitioned table, with its row security switches, storage, partitioning, inheritance.",
+        severity="high",
+        catalog="pg_class",
+        row="pg_type",
+        identity="{schema}.{name}",
+        parents=("table",),
+        acl="r",
+        written={"inherits": "pg_inherits"},
+        attribute_severity={
+            "row_security": "critical",
+            "force_row_security": "critical",
+            "options": "low",
+            "toast_options": "low",
+            "tablespace": "low",
+        },
+        create=create.table,
+        query=f"""
+            SELECT {_RELATION}, CASE WHEN c.relispartition THEN inh.first END AS parent,
+                   {code("c.relpersistence", **PERSISTENCE)} AS persistence,
+                   c.relrowsecurity AS row_security, c.relforcerowsecurity AS force_row_security,
+                   {options("c.reloptions")} AS options, {options("o.reloptions")} AS toast_options,
+                   {code("c.relreplident", d="default", n="nothing", f="full", i="index")} AS replica_identity,
+                   am.amname AS access_method, ts.spcname AS tablespace,
+                   nullif(c.reloftype, 0) AS of_type, inh.parents AS inherits,
+                   CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
+                   CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS partition_bound
+            {_RELATION_FROM}
+            LEFT JOIN pg_class o ON o.oid = c.reltoastrelid
+            LEFT JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
+            {_INHERITS}
+            WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't' {{only c.oid}}""",
+    ),
+    Kind(
+        name="foreign table",
+        doc="A foreign table: server and options (values of secret-looking options are never read).",
+        severity="high",
+        catalog="pg_class",
+        row="pg_type",
+        identity="{schema}.{name}",
+        acl="r",
+        written={"options": "pg_foreign_table", "server": "pg_foreign_table", "inherits": "pg_inherits"},
+        query=f"""
+            SELECT {_RELATION}, f.xmin AS pg_foreign_table,
+                   CASE WHEN c.relispartition THEN inh.first END AS parent, quote_ident(s.srvname) AS server,
+                   {options("f.ftoptions")} AS options, inh.parents AS inherits,
+                   CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS partition_bound
+            {_RELATION_FROM}
+            JOIN pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_foreign_server s ON s.oid = f.ftserver
+            {_INHERITS}
+            WHERE c.oid >= 16384 AND c.relkind = 'f' {{only c.oid}}""",
+        parents=("table",),
+    ),
+    Kind(
+        name="view",
+        doc="A view, with security_invoker, security_barrier and check option.",
+        severity="high",
+        catalog="pg_class",
+        row="pg_type",
+        identity="{schema}.{name}",
+        acl="r",
+        written={"definition": "pg_rewrite"},
+        attribute_severity={"options": "critical"},
+        definition="pg_get_viewdef",
+        never_null=("definition",),
+        create=create.view,
+        query=f"""
+            SELECT {_RELATION}, r.xmin AS pg_rewrite, {options("c.reloptions")} AS options
+            {_RELATION_FROM} LEFT JOIN pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN'
+            WHERE c.oid >= 16384 AND c.relkind = 'v' AND c.relpersistence <> 't' {{only c.oid}}""",
+    ),
+    Kind(
+        name="materialized view",
+        doc="A materialized view and whether it is populated.",
+        severity="high",
+        catalog="pg_class",
+        row="pg_type",
+        identity="{schema}.{name}",
+        acl="r",
+        written={"definition": "pg_rewrite"},
+        attribute_severity={"populated": "medium", "options": "low", "tablespace": "low"},
+        definition="pg_get_viewdef",
+        never_null=("definition",),
+        create=create.view,
+        query=f"""
+            SELECT {_RELATION}, r.xmin AS pg_rewrite, {options("c.reloptions")} AS options,
+                   c.relispopulated AS populated, am.amname AS access_method, ts.spcname AS tablespace
+            {_RELATION_FROM} LEFT JOIN pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN'
+            LEFT JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
+            WHERE c.oid >= 16384 AND c.relkind = 'm' {{only c.oid}}""",
+    ),
+    *(
+        Kind(
+            name=f"{relation} column",
+            doc=f"A column of a {relation}; its position counts among its siblings, dropped columns left out.",
+            severity="high",
+            catalog="pg_class",
+            row="pg_attribute",
+            identity="{parent}.{name}",
+            parents=(relation,),
+            acl="c",
+            written={"default": "pg_attrdef"},
+            ordinal="position",
+            attribute_severity={
+                "storage": "low",
+                "compression": "low",
+                "statistics_target": "low",
+                "options": "low",
+                "position": "low",
+            },
+            create=create.column if relation == "table" else None,
+            query=_COLUMNS,
+        )
+        for relation in ("table", "foreign table", "view", "materialized view")
+    ),
+    Kind(
+        name="table constraint",
+        doc="A primary key, unique, check, exclusion or foreign key constraint, NOT VALID and NOT ENFORCED shown; "
+        "whether triggers that enforce it are disabled. NOT NULL is an attribute of the column.",
+        severity="high",
+        catalog="pg_constraint",
+        identity="{name} on {parent}",
+        parents=("table", "foreign table"),
+        never_null=("definition",),
+        written={"disabled_triggers": "pg_trigger"},
+        create=create.constraint,
+        query=f"""
+            SELECT {CONSTRAINT}, k.conrelid AS parent, k.conrelid AS anchor,
+                   coalesce(off.triggers, 0)::int4 AS disabled_triggers, k.coninhcount > 0 AND NOT k.conislocal AS inherited
+            FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+            LEFT JOIN (SELECT g.tgconstraint, count(*) AS triggers FROM pg_trigger g
+                       WHERE g.tgisinternal AND g.tgenabled <> 'O'
+                       GROUP BY g.tgconstraint) off ON off.tgconstraint = k.oid
+            WHERE k.oid >= 16384 AND k.conrelid <> 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')
+              AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}""",
+    ),
+    Kind(
+        name="index",
+        doc="An index: definition (of one that backs a constraint: that constraint's), validity, clustering.",
+        severity="medium",
+        catalog="pg_class",
+        row="pg_index",
+        identity="{schema}.{name}",
+        parents=("table constraint", "table", "materialized view"),
+        never_null=("valid",),
+        attribute_severity={"valid": "high", "replica_identity": "high"},
+        written={"options": "pg_class", "tablespace": "pg_class", "statistics_targets": "pg_attribute"},
+        create=create.index,
+        query=f"""
+            SELECT c.oid, i.xmin, c.xmin AS pg_class, n.nspname AS schema, c.relname AS name, i.indrelid AS anchor,
+                   CASE WHEN k.oid IS NULL THEN '' ELSE quote_ident(k.conname) || ' on ' END
+                       || quote_ident(tn.nspname) || '.' || quote_ident(t.relname) AS parent,
+                   CASE WHEN c.relispartition THEN (SELECT {identify("pg_class", "h.inhparent")}
+                        FROM pg_inherits h WHERE h.inhrelid = c.oid LIMIT 1) END AS origin,
+                   CASE WHEN k.oid IS NULL THEN pg_get_indexdef(i.indexrelid) END AS definition,
+                   i.indisvalid AS valid, i.indisclustered AS clustered, i.indisreplident AS replica_identity,
+                   {options("c.reloptions")} AS options, ts.spcname AS tablespace,
+                   st.targets AS statistics_targets
+            FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            JOIN pg_class t ON t.oid = i.indrelid AND t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't'
+            JOIN pg_namespace tn ON tn.oid = t.relnamespace
+            LEFT JOIN pg_constraint k ON k.conrelid = i.indrelid AND k.conindid = i.indexrelid
+                  AND k.contype IN ('p', 'u', 'x')
+            LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
+            LEFT JOIN (SELECT a.attrelid, array_agg(a.attnum || '=' || a.attstattarget ORDER BY a.attnum) AS targets
+                       FROM pg_attribute a JOIN pg_class x ON x.oid = a.attrelid AND x.relkind IN ('i', 'I')
+                       WHERE a.attrelid >= 16384 AND a.attstattarget >= 0 {{only a.attrelid}}
+                       GROUP BY a.attrelid) st ON st.attrelid = c.oid
+            WHERE i.indexrelid >= 16384 {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}""",
+    ),
+    Kind(
+        name="sequence",
+        doc="A sequence's parameters and its owning column (not its current value, which is data).",
+        severity="medium",
+        catalog="pg_class",
+        row="pg_sequence",
+        identity="{schema}.{name}",
+        parents=("table column",),
+        acl="s",
+        written={
+            "owned_by": "pg_depend",
+            "of_identity": "pg_depend",
+            "owner": "pg_class",
+            "grants": "pg_class",
+        },
+        create=create.sequence,
+        query=f"""
+            SELECT c.oid, s.xmin, c.xmin AS pg_class, d.xmin AS pg_depend, n.nspname AS schema, c.relname AS name,
+                   c.relowner::regrole AS owner, c.relacl AS grants,
+                   CASE WHEN d.refobjid IS NOT NULL THEN {identify("pg_class", "d.refobjid", "d.refobjsubid")}
+                        END AS parent,
+                   format_type(s.seqtypid, NULL) AS type, s.seqstart::text AS start,
+                   s.seqincrement::text AS increment, s.seqmin::text AS minimum, s.seqmax::text AS maximum,
+                   s.seqcache::text AS cache, s.seqcycle AS cycle,
+                   {code("c.relpersistence", **PERSISTENCE)} AS persistence,
+                   CASE WHEN d.refobjid IS NOT NULL THEN {identify("pg_class", "d.refobjid", "d.refobjsubid")}
+                        END AS owned_by,
+                   coalesce(d.deptype = 'i', false) AS of_identity
+            FROM pg_sequence s JOIN pg_class c ON c.oid = s.seqrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            LEFT JOIN pg_depend d ON d.classid = 1259 AND d.objid = c.oid AND d.objsubid = 0
+                  AND d.deptype IN ('a', 'i') AND d.refclassid = 1259 AND d.refobjsubid > 0
+            WHERE c.oid >= 16384 AND c.relpersistence <> 't' {{only c.oid, d.refobjid}}""",
+    ),
+    # -- what hangs on relations
+    Kind(
+        name="rule",
+        doc="A rewrite rule other than a view's own.",
+        severity="high",
+        catalog="pg_rewrite",
+        identity="{name} on {parent}",
+        parents=("table", "view", "foreign table", "materialized view"),
+        definition="pg_get_ruledef",
+        never_null=("definition",),
+        query=f"""
+            SELECT r.oid, r.xmin, n.nspname AS schema, r.rulename AS name, r.ev_class AS parent, r.ev_class AS anchor,
+                   {code("r.ev_enabled", **ENABLED)} AS enabled
+            FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE r.oid >= 16384 AND r.rulename <> '_RETURN' AND c.relpersistence <> 't'
+              {{only r.oid, r.ev_class}}""",
+    ),
+    Kind(
+        name="trigger",
+        doc="A trigger and whether it fires. Triggers that enforce constraints belong to the constraint.",
+        severity="high",
+        catalog="pg_trigger",
+        identity="{name} on {parent}",
+        parents=("table", "view", "foreign table"),
+        never_null=("definition",),
+        own_membership=True,
+        create=create.trigger,
+        query=f"""
+            SELECT t.oid, t.xmin, n.nspname AS schema, t.tgname AS name, t.tgrelid AS parent, t.tgrelid AS anchor,
+                   CASE WHEN t.tgparentid <> 0 THEN {identify("pg_trigger", "t.tgparentid")} END AS origin,
+                   pg_get_triggerdef(t.oid) AS definition, {code("t.tgenabled", **ENABLED)} AS enabled
+            FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE t.oid >= 16384 AND c.relpersistence <> 't'
+              AND {{15? NOT t.tgisinternal ?? (NOT t.tgisinternal OR t.tgparentid <> 0
+                   AND NOT EXISTS (SELECT FROM pg_constraint k WHERE k.oid = t.tgconstraint AND k.contype = 'f'))}}
+              {{only t.oid, t.tgrelid}}""",
+    ),
+    Kind(
+        name="policy",
+        doc="A row-level security policy.",
+        severity="critical",
+        catalog="pg_policy",
+        identity="{name} on {parent}",
+        parents=("table",),
+        own_membership=True,
+        create=create.policy,
+        query=f"""
+            SELECT p.oid, p.xmin, n.nspname AS schema, p.polname AS name, p.polrelid AS parent, p.polrelid AS anchor,
+                   {code("p.polcmd::text", r="select", a="insert", w="update", d="delete", **{"*": "all"})} AS command,
+                   p.polpermissive AS permissive,
+                   (SELECT array_agg(CASE WHEN r = 0 THEN 'PUBLIC' ELSE r::regrole::text END
+                                     ORDER BY r <> 0, (CASE WHEN r <> 0 THEN r::regrole::text END) COLLATE "C")
+                    FROM unnest(p.polroles) r) AS roles,
+                   pg_get_expr(p.polqual, p.polrelid) AS using, pg_get_expr(p.polwithcheck, p.polrelid) AS check
+            FROM pg_policy p JOIN pg_class c ON c.oid = p.polrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+            WHERE p.oid >= 16384 {{only p.oid, p.polrelid}}""",
+    ),
+    Kind(
+        name="statistics object",
+        doc="Extended statistics.",
+        severity="low",
+        catalog="pg_statistic_ext",
+        never_null=("definition",),
+        parents=("table", "materialized view", "foreign table"),
+        query=f"""
+            SELECT s.oid, s.xmin, n.nspname AS schema, {identify("pg_statistic_ext", "s.oid")} AS identity,
+                   s.stxrelid AS parent, s.stxrelid AS anchor, s.stxowner::regrole AS owner,
+                   pg_get_statisticsobjdef(s.oid) AS definition, nullif(s.stxstattarget, -1)::int4 AS target
+            FROM pg_statistic_ext s JOIN pg_namespace n ON n.oid = s.stxnamespace
+            WHERE s.oid >= 16384 {{only s.oid, s.stxrelid}}""",
+    ),
+)

@@ -1,0 +1,139 @@
+"""The catalogs that facts are made of: what the guard watches and what tells which facts were touched."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from auditkit.catalog.kind import THIS_DATABASE
+
+_RELATION_IS_TEMPORARY = "(SELECT oid FROM pg_class WHERE relpersistence = 't')"
+_SCHEMA_IS_TEMPORARY = "(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp')"
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A catalog whose rows facts are made of.
+
+    Attributes:
+        catalog: the system table.
+        oid: expression for the object its row belongs to (as in a fact's address).
+        anchor: expression for the relation, type, … the object belongs to; what ``read_facts`` takes.
+        where: which rows are users' rows. Temporary objects come and go all the time; they are no facts.
+        since: first major version.
+        subid: expression for the column number.
+        classid: expression for the catalog of the object that a comment or label is on.
+        restricted: only superusers may read it.
+    """
+
+    catalog: str
+    oid: str = "oid"
+    anchor: str = ""
+    where: str = "oid >= 16384"
+    since: int = 0
+    subid: str = "0"
+    classid: str = "0"
+    restricted: bool = False
+
+
+WATCHED: tuple[Watched, ...] = (
+    Watched("pg_am"),
+    Watched("pg_aggregate", "aggfnoid::oid", where="aggfnoid::oid >= 16384"),
+    Watched("pg_amop", anchor="amopfamily"),
+    Watched("pg_amproc", anchor="amprocfamily"),
+    Watched(
+        "pg_attrdef",
+        "adrelid",
+        where=f"oid >= 16384 AND adrelid NOT IN {_RELATION_IS_TEMPORARY}",
+        subid="adnum",
+    ),
+    Watched(
+        "pg_attribute",
+        "attrelid",
+        where=f"attrelid >= 16384 AND attnum > 0 AND attrelid NOT IN {_RELATION_IS_TEMPORARY}",
+        subid="attnum",
+    ),
+    Watched("pg_auth_members", "roleid", "0::oid", "member >= 16384"),
+    Watched("pg_authid", anchor="0::oid", restricted=True),
+    Watched("pg_cast"),
+    Watched("pg_class", where="oid >= 16384 AND relpersistence <> 't'"),
+    Watched("pg_collation"),
+    Watched(
+        "pg_constraint",
+        anchor="CASE WHEN conrelid <> 0 THEN conrelid ELSE contypid END",
+        where=f"oid >= 16384 AND connamespace NOT IN {_SCHEMA_IS_TEMPORARY}",
+    ),
+    Watched("pg_conversion"),
+    Watched("pg_database", where=f"oid = {THIS_DATABASE}"),
+    Watched("pg_db_role_setting", "setrole", "0::oid", f"setdatabase IN (0, {THIS_DATABASE})"),
+    Watched("pg_default_acl"),
+    # Only what no other catalog tells: the members of extensions and the owners of sequences.
+    Watched(
+        "pg_depend",
+        "objid",
+        where="refclassid = 3079 AND deptype = 'e' OR classid = 1259 AND deptype = 'a' "
+        "AND objid IN (SELECT seqrelid FROM pg_sequence)",
+    ),
+    Watched(
+        "pg_description",
+        "objoid",
+        where="objoid >= 16384 OR objoid = 2200",
+        subid="objsubid",
+        classid="classoid",
+    ),
+    Watched("pg_enum", "enumtypid", where="enumtypid >= 16384"),
+    Watched("pg_event_trigger"),
+    Watched("pg_extension", where="true"),
+    Watched("pg_foreign_data_wrapper"),
+    Watched("pg_foreign_server"),
+    Watched("pg_foreign_table", "ftrelid", where="ftrelid >= 16384"),
+    Watched(
+        "pg_index",
+        "indexrelid",
+        "indrelid",
+        f"indexrelid >= 16384 AND indrelid NOT IN {_RELATION_IS_TEMPORARY}",
+    ),
+    Watched("pg_inherits", "inhrelid", where="inhrelid >= 16384"),
+    Watched("pg_language"),
+    Watched("pg_namespace", where="(oid >= 16384 OR oid = 2200) AND nspname !~ '^pg_(toast_)?temp'"),
+    Watched("pg_opclass"),
+    Watched("pg_operator"),
+    Watched("pg_opfamily"),
+    Watched("pg_partitioned_table", "partrelid", where="partrelid >= 16384"),
+    Watched("pg_policy", anchor="polrelid"),
+    Watched("pg_proc"),
+    Watched("pg_publication"),
+    Watched("pg_publication_namespace", anchor="pnpubid", since=15),
+    Watched("pg_publication_rel", anchor="prpubid"),
+    Watched("pg_range", "rngtypid", where="rngtypid >= 16384"),
+    Watched(
+        "pg_rewrite", anchor="ev_class", where=f"oid >= 16384 AND ev_class NOT IN {_RELATION_IS_TEMPORARY}"
+    ),
+    Watched(
+        "pg_seclabel",
+        "objoid",
+        where="objoid >= 16384 OR objoid = 2200",
+        subid="objsubid",
+        classid="classoid",
+    ),
+    Watched("pg_sequence", "seqrelid", where="seqrelid >= 16384"),
+    Watched(
+        "pg_shdescription", "objoid", where=f"objoid >= 16384 OR objoid = {THIS_DATABASE}", classid="classoid"
+    ),
+    Watched(
+        "pg_shseclabel", "objoid", where=f"objoid >= 16384 OR objoid = {THIS_DATABASE}", classid="classoid"
+    ),
+    Watched("pg_statistic_ext", anchor="stxrelid"),
+    Watched("pg_transform"),
+    Watched(
+        "pg_trigger", anchor="tgrelid", where=f"oid >= 16384 AND tgrelid NOT IN {_RELATION_IS_TEMPORARY}"
+    ),
+    Watched("pg_ts_config"),
+    Watched("pg_ts_config_map", "mapcfg", where="mapcfg >= 16384"),
+    Watched("pg_ts_dict"),
+    Watched("pg_ts_parser"),
+    Watched("pg_ts_template"),
+    Watched("pg_type", where=f"oid >= 16384 AND typnamespace NOT IN {_SCHEMA_IS_TEMPORARY}"),
+)
+
+#: Catalogs whose rows are parts of facts, under an oid of their own.
+PART_CATALOGS = frozenset({"pg_attrdef", "pg_enum"})
