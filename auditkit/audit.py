@@ -307,9 +307,9 @@ def _done(
     """
     cells = {n: row.cells[name] for n, row in enumerate(matrix.rows) if name in row.cells}
     if not cells:  # an unreadable ledger: nothing better is known than that the files were applied
-        steps = _steps(migrations)
-        paths = {s.file: i for i, s in enumerate(steps)}
-        return steps, {n: paths[r.file] for n, r in enumerate(matrix.rows) if r.file in paths}, []
+        files = _steps(migrations)
+        paths = {step.file: i for i, step in enumerate(files)}
+        return files, {n: paths[r.file] for n, r in enumerate(matrix.rows) if r.file in paths}, []
     order = {id(row): n for n, row in enumerate(matrix.environment(name).applied_rows)}
     ran = [n for n, cell in cells.items() if cell.state not in ("pending", "failed")]
     if order:

@@ -249,7 +249,8 @@ def _findings() -> list[dict[str, Any]]:
                     "Possible if a tool ran it without recording: no other object shares the transaction.",
                 ),
             ],
-            summary="Decide whether incident 2231's change stays. If it does, pull it into a migration; else push the file's body.",
+            summary="Decide whether incident 2231's change stays. If it does, pull it into a migration; "
+            "else push the file's body.",
             truth="person",
             steps=[
                 (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import re
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,16 @@ def test_thin(name: str) -> None:
     """No definitions, no loops, no SQL: what a notebook does is one call that can be tested elsewhere."""
     for cell in code(name):
         tree = ast.parse(cell.source)
-        banned = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.If, ast.Try, ast.Lambda, ast.comprehension)
+        banned = (
+            ast.FunctionDef,
+            ast.ClassDef,
+            ast.For,
+            ast.While,
+            ast.If,
+            ast.Try,
+            ast.Lambda,
+            ast.comprehension,
+        )
         assert not [node for node in ast.walk(tree) if isinstance(node, banned)]
         assert not re.search(r"\bselect\b|\bfrom\s+pg_", cell.source, re.IGNORECASE)
 
@@ -60,7 +70,7 @@ def test_thin(name: str) -> None:
 @every
 def test_each_code_cell_follows_a_question(name: str) -> None:
     cells = read(name).cells
-    for before, cell in zip(cells, cells[1:], strict=False):
+    for before, cell in itertools.pairwise(cells):
         if cell.cell_type == "code":
             assert before.cell_type == "markdown"
             assert "?" in before.source
@@ -113,7 +123,9 @@ def test_the_notebook_is_found(name: str) -> None:
     assert parameters.notebook_path(name) == NOTEBOOKS / f"{name}.ipynb"
 
 
-@pytest.mark.parametrize(("word", "hint"), [("rootcause", "did you mean 'root_cause'"), ("../x", "there are root_cause")])
+@pytest.mark.parametrize(
+    ("word", "hint"), [("rootcause", "did you mean 'root_cause'"), ("../x", "there are root_cause")]
+)
 def test_an_unknown_notebook(word: str, hint: str) -> None:
     with pytest.raises(ConfigError, match=hint):
         parameters.notebook_path(word)
@@ -126,7 +138,11 @@ def test_an_unknown_notebook(word: str, hint: str) -> None:
         ("root_cause", {"zzz": ""}, "its parameters are environment, baseline"),
         ("root_cause", {"environment": 3}, r"environment must be text \(str\), not int"),
         ("root_cause", {"environment": None}, "environment must be text"),
-        ("scheduled_audit", {"fail_on": "hihg"}, "one of critical, high, medium, low, info; did you mean 'high'"),
+        (
+            "scheduled_audit",
+            {"fail_on": "hihg"},
+            "one of critical, high, medium, low, info; did you mean 'high'",
+        ),
     ],
 )
 def test_wrong_parameters(name: str, values: dict[str, Any], message: str) -> None:
@@ -160,7 +176,10 @@ def test_right_parameters() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"enviroment": "staging"}, "ConfigError: root_cause has no parameter 'enviroment'; did you mean 'environment'"),
+        (
+            {"enviroment": "staging"},
+            "ConfigError: root_cause has no parameter 'enviroment'; did you mean 'environment'",
+        ),
         ({"environment": 3}, "ConfigError: root_cause: environment must be text (str), not int"),
     ],
 )
@@ -171,10 +190,16 @@ def test_raw_papermill_stops_at_a_wrong_parameter(
     out = tmp_path / "out.ipynb"
     with pytest.raises(PapermillExecutionError) as caught:
         papermill.execute_notebook(
-            str(NOTEBOOKS / "root_cause.ipynb"), str(out), values, engine_name=engine or register(), progress_bar=False
+            str(NOTEBOOKS / "root_cause.ipynb"),
+            str(out),
+            values,
+            engine_name=engine or register(),
+            progress_bar=False,
         )
     assert message in str(caught.value)
-    errors = [o for c in nbformat.read(out, 4).cells for o in c.get("outputs", ()) if o.output_type == "error"]
+    errors = [
+        o for c in nbformat.read(out, 4).cells for o in c.get("outputs", ()) if o.output_type == "error"
+    ]
     assert len(errors) == 1
     assert len("\n".join(errors[0].traceback).splitlines()) == 1  # one clear line, no source
 

@@ -226,7 +226,9 @@ def test_past_runs_are_read_newest_first(tmp_path: Path) -> None:
     assert doc.previous_audit(tmp_path, "root_cause") is None
 
 
-@pytest.mark.parametrize("content", ["{", json.dumps({"format": doc.FORMAT}), json.dumps({"format": "x"}), "null"])
+@pytest.mark.parametrize(
+    "content", ["{", json.dumps({"format": doc.FORMAT}), json.dumps({"format": "x"}), "null"]
+)
 def test_a_run_that_cannot_be_read_is_listed_and_never_green(tmp_path: Path, content: str) -> None:
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "audit.json").write_text(content)
@@ -240,7 +242,13 @@ def test_no_runs(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("names", "text"),
-    [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abcd"), "a, b, c and d"), (list("abcdef"), "a, b, c and 3 others")],
+    [
+        ([], ""),
+        (["a"], "a"),
+        (["a", "b"], "a and b"),
+        (list("abcd"), "a, b, c and d"),
+        (list("abcdef"), "a, b, c and 3 others"),
+    ],
 )
 def test_listing(names: list[str], text: str) -> None:
     assert doc.listing(names) == text

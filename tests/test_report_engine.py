@@ -23,11 +23,13 @@ CELLS = [
     "import sys, os\nprint('out'); print('more'); print('err', file=sys.stderr)",
     "import pandas as pd\npd.DataFrame({'a': [1, 2], 'b': ['x', 'y']})",
     "from IPython.display import HTML, Markdown, display\ndisplay(HTML('<b>bold</b>'))\ndisplay(Markdown('# m'))",
-    "class Two:\n    def __repr__(self):\n        return 'two'\n    def _repr_mimebundle_(self, include=None, exclude=None):\n"
+    "class Two:\n    def __repr__(self):\n        return 'two'\n"
+    "    def _repr_mimebundle_(self, include=None, exclude=None):\n"
     "        return {'text/html': '<i>two</i>', 'application/json': {'n': 2}}\nTwo()",
     "handle = display('before', display_id='one')\nhandle.update('after')",
     "from IPython.display import clear_output\nprint('gone'); clear_output(); print('stays')",
-    "class Png:\n    def __repr__(self):\n        return 'png'\n    def _repr_png_(self):\n        return b'\\x89PNG bytes'\nPng()",
+    "class Png:\n    def __repr__(self):\n        return 'png'\n"
+    "    def _repr_png_(self):\n        return b'\\x89PNG bytes'\nPng()",
     "x = 41",
     "x + 1",
     "%%time\npass",
@@ -45,7 +47,11 @@ def notebook(path: Path, cells: list[str]) -> Path:
 
 def execute(path: Path, engine: str | None = None, **options: Any) -> Any:
     return papermill.execute_notebook(
-        str(path), str(path.with_suffix(".out.ipynb")), engine_name=engine or register(), progress_bar=False, **options
+        str(path),
+        str(path.with_suffix(".out.ipynb")),
+        engine_name=engine or register(),
+        progress_bar=False,
+        **options,
     )
 
 
@@ -88,7 +94,7 @@ def test_an_error_stops_the_notebook_and_is_in_it(tmp_path: Path) -> None:
 
 def test_a_cell_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     path = notebook(tmp_path / "slow.ipynb", ["import time\nprint('begun')\ntime.sleep(600)"])
-    with pytest.raises(PapermillExecutionError, match="CellTimeoutError.*longer than 1 second"):
+    with pytest.raises(PapermillExecutionError, match="CellTimeoutError: the cell took longer than 1 second"):
         execute(path, execution_timeout=1)
     assert shape(execute(notebook(tmp_path / "next.ipynb", ["1 + 1"]))) == [
         (1, [("execute_result", {"text/plain": "2"}, 1)])
@@ -99,12 +105,22 @@ def test_a_process_that_dies_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(PapermillExecutionError, match="DeadKernelError"):
         execute(notebook(tmp_path / "dead.ipynb", ["import os\nos._exit(3)"]))
     with pytest.raises(PapermillExecutionError, match="DeadKernelError"):
-        execute(notebook(tmp_path / "killed.ipynb", ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"]))
+        execute(
+            notebook(tmp_path / "killed.ipynb", ["import os, signal\nos.kill(os.getpid(), signal.SIGKILL)"])
+        )
 
 
 def test_notebooks_do_not_see_each_other(tmp_path: Path) -> None:
-    execute(notebook(tmp_path / "one.ipynb", ["secret = 1\nimport os, sys\nos.environ['LEFT'] = '1'\nsys.path.append('/left')"]))
-    second = notebook(tmp_path / "two.ipynb", ["import os, sys\n'secret' in globals(), 'LEFT' in os.environ, '/left' in sys.path"])
+    execute(
+        notebook(
+            tmp_path / "one.ipynb",
+            ["secret = 1\nimport os, sys\nos.environ['LEFT'] = '1'\nsys.path.append('/left')"],
+        )
+    )
+    second = notebook(
+        tmp_path / "two.ipynb",
+        ["import os, sys\n'secret' in globals(), 'LEFT' in os.environ, '/left' in sys.path"],
+    )
     assert execute(second).cells[0].outputs[0].data["text/plain"] == "(False, False, False)"
 
 
@@ -126,7 +142,12 @@ def test_what_a_notebook_starts_ends_with_it(tmp_path: Path) -> None:
 
 def test_nothing_outlives_the_caller(tmp_path: Path) -> None:
     """Killed in the middle of a cell, the caller takes the warm process, the child and its work along."""
-    path = notebook(tmp_path / "long.ipynb", ["import time, os, pathlib\npathlib.Path('pids').write_text(f'{os.getpid()} {os.getppid()}')\ntime.sleep(600)"])
+    path = notebook(
+        tmp_path / "long.ipynb",
+        [
+            "import time, os, pathlib\npathlib.Path('pids').write_text(f'{os.getpid()} {os.getppid()}')\ntime.sleep(600)"
+        ],
+    )
     script = textwrap.dedent(
         f"""
         import papermill
@@ -154,7 +175,16 @@ def test_one_warm_process_serves_many_notebooks(tmp_path: Path) -> None:
 def test_the_engine_is_known_to_papermill_as_installed(tmp_path: Path) -> None:
     path = notebook(tmp_path / "cli.ipynb", ["'by name'"])
     out = tmp_path / "cli.out.ipynb"
-    command = [sys.executable, "-m", "papermill", "--engine", "auditkit-warm", "--no-progress-bar", str(path), str(out)]
+    command = [
+        sys.executable,
+        "-m",
+        "papermill",
+        "--engine",
+        "auditkit-warm",
+        "--no-progress-bar",
+        str(path),
+        str(out),
+    ]
     subprocess.run(command, check=True, capture_output=True, env={**os.environ, "PYTHONWARNINGS": "ignore"})
     assert nbformat.read(out, as_version=4).cells[0].outputs[0].data["text/plain"] == "'by name'"
 

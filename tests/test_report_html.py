@@ -84,11 +84,27 @@ def test_every_section_of_every_document_is_well_formed(section: Any, build: Any
 @pytest.mark.parametrize("notebook", ["root_cause", "scheduled_audit", "post_deploy_review"])
 @pytest.mark.parametrize("section", SECTIONS)
 def test_hostile_text_makes_no_element_and_no_attribute(section: Any, notebook: str) -> None:
-    builder = {"scheduled_audit": sample.scheduled, "post_deploy_review": sample.deployed}.get(notebook, sample.shop)
+    builder = {"scheduled_audit": sample.scheduled, "post_deploy_review": sample.deployed}.get(
+        notebook, sample.shop
+    )
     page, plain = read(section(sample.hostile(notebook)).html), read(section(builder()).html)
-    assert set(page.tags) <= set(plain.tags) | {"details", "summary", "table", "tr", "td", "th", "del", "ins", "title"}
+    assert set(page.tags) <= set(plain.tags) | {
+        "details",
+        "summary",
+        "table",
+        "tr",
+        "td",
+        "th",
+        "del",
+        "ins",
+        "title",
+    }
     assert not {"script", "img", "style", "iframe", "object"} & set(page.tags)
-    assert not [name for name, _ in page.attributes if name.startswith("on") or name in ("style", "srcset", "formaction")]
+    assert not [
+        name
+        for name, _ in page.attributes
+        if name.startswith("on") or name in ("style", "srcset", "formaction")
+    ]
     links = [value for name, value in page.attributes if name in ("href", "src", "action")]
     assert [link for link in links if not (link or "").startswith("#")] == []
     for char in "\u202e\u2066\x07\u2028":
@@ -193,12 +209,15 @@ def test_findings_can_be_linked_to() -> None:
 
 def test_links_inside_a_report_lead_somewhere() -> None:
     report = {
-        "root_cause": (sample.shop, SECTIONS[:6] + [html.coverage, html.provenance]),
+        "root_cause": (sample.shop, [*SECTIONS[:6], html.coverage, html.provenance]),
         "scheduled_audit": (
             sample.scheduled,
             [html.summary, html.since_last_run, html.matrix, SECTIONS[-1], html.coverage],
         ),
-        "post_deploy_review": (sample.deployed, [html.summary, html.unintended, SECTIONS[-1], html.blame, html.coverage]),
+        "post_deploy_review": (
+            sample.deployed,
+            [html.summary, html.unintended, SECTIONS[-1], html.blame, html.coverage],
+        ),
     }
     for build, sections in report.values():
         pages = [read(section(build()).html) for section in sections]
@@ -211,7 +230,9 @@ def test_links_inside_a_report_lead_somewhere() -> None:
 def test_large_audits_stay_small() -> None:
     """A thousand migrations and four hundred findings: the graph becomes a table, nothing is quadratic."""
     document = sample.shop()
-    document["migrations"] = [row | {"version": f"{n}{row['version']}"} for n in range(33) for row in document["migrations"]]
+    document["migrations"] = [
+        row | {"version": f"{n}{row['version']}"} for n in range(33) for row in document["migrations"]
+    ]
     document["findings"] = [f | {"id": f"{f['id']}{n}"} for n in range(33) for f in document["findings"]]
     for finding in document["findings"]:
         finding["objects"] = [{"kind": "table", "identity": f"t.{finding['id']}"}]
@@ -230,10 +251,16 @@ def test_the_coverage_line_hides_nothing() -> None:
 def test_the_index_of_runs() -> None:
     runs = sample.scheduled()["runs"]
     for run in runs:
-        run |= {"notebook": "scheduled_audit", "environments": [sample.HOSTILE[0]], "headline": sample.HOSTILE[1]}
+        run |= {
+            "notebook": "scheduled_audit",
+            "environments": [sample.HOSTILE[0]],
+            "headline": sample.HOSTILE[1],
+        }
     page = read(html.runs_page(runs))
     assert page.tags.count("script") == 0
-    assert [value for name, value in page.attributes if name == "href"][1:] == [f"{run['path']}/index.html" for run in runs]
+    assert [value for name, value in page.attributes if name == "href"][1:] == [
+        f"{run['path']}/index.html" for run in runs
+    ]
     assert "No run is kept here yet" in read(html.runs_page([])).text
 
 

@@ -153,7 +153,7 @@ class Kind:
     @property
     def attributes(self) -> list[str]:
         """Names of the attributes, in the query's order, without those that all kinds have."""
-        names = re.findall(r"\bAS ([a-z_]+)", _outermost(render(self.query, 180000)).partition(" FROM ")[0])
+        names = re.findall(r"\bAS ([a-z_]+)", _outermost(render(self.query, 180000)).replace("DISTINCT FROM", "").partition(" FROM ")[0])
         found = [name for name in names if name not in META and not name.startswith("pg_")]
         return [*found, "definition"] if self.definition else found
 

@@ -46,9 +46,9 @@ def calibrate(case: Case) -> Calibration:
     if not recorded:
         return Calibration(says="The ledger gives no transaction ids here; only content is used.")
     by_xid: dict[int, list[Entry]] = {}
-    for entry in recorded:
-        assert entry.xmin is not None
-        by_xid.setdefault(entry.xmin, []).append(entry)
+    for row in recorded:
+        assert row.xmin is not None
+        by_xid.setdefault(row.xmin, []).append(row)
     if len(recorded) > 1 and len(by_xid) == 1:
         return Calibration(
             says="All ledger rows were written by one transaction, as a restore or a bulk repair does; "

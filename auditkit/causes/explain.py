@@ -294,7 +294,7 @@ class _Search:
             cause,
             "proven",
             titles[cause],
-            self._roots(keys, replay),
+            self._roots_first(keys, replay),
             entry=entry,
             deltas=self.take(keys),
             evidence=[
@@ -323,6 +323,7 @@ class _Search:
             if not all(self.same(replay.state_before(k, step), self.actual(k)) for k in keys):
                 continue
             roots = self._roots(keys, replay)
+            named = self._roots_first([k for k in keys if k in self.open], replay)
             ran = ran_by_oids(self.case, entry, self.calibration)
             if ran or (len(roots) == 1 and not self._never_ran(entry, roots[0], ran)):
                 continue  # one hand can undo one thing; see _by_hand
@@ -354,7 +355,7 @@ class _Search:
                 "recorded_not_applied",
                 confidence,
                 f"{entry.label} is recorded in {self.case.environment}, but it never ran there",
-                roots,
+                named,
                 entry=entry,
                 deltas=self.take(keys),
                 evidence=evidence,
@@ -410,7 +411,7 @@ class _Search:
                     "edited_after_apply",
                     "consistent",
                     f"{overwritten.label} was edited after {self.case.environment} had applied it",
-                    [key],
+                    [key, *hanging],
                     entry=overwritten,
                     deltas=self.take([key, *hanging]),
                     evidence=evidence,
@@ -433,7 +434,7 @@ class _Search:
                 "manual_change" if known else "unknown",
                 "consistent" if known and (self.calibration.exact or not missing) else "conjecture",
                 title,
-                [key],
+                [key, *hanging],
                 deltas=self.take([key, *hanging]),
                 culprit=culprit,
                 evidence=evidence,
@@ -618,6 +619,10 @@ class _Search:
         """Of *keys*, those that hang on no other of them: the table, not its columns."""
         wanted = set(keys)
         return sorted(k for k in wanted if not any(o in wanted for o in self._holders(k, whole=whole)))
+
+    def _roots_first(self, keys: list[Key], replay: Replay | None) -> list[Key]:
+        roots = self._roots(keys, replay)
+        return [*roots, *sorted(set(keys) - set(roots))]
 
     def _holders(self, key: Key, *, whole: bool) -> set[Key]:
         """What *key* hangs on, in the intended schema or here.

@@ -96,12 +96,12 @@ def _look(
 ) -> tuple[dict[str, dict[str, Any]], dict[str, Snapshot]]:
     """Audit all environments, and keep the snapshots the audit was made from."""
     settings = config.load(shop.directory / "auditkit.toml")
-    taken = {}
+    taken: dict[str, Snapshot] = {}
     for name in ENVIRONMENTS:
         taken[name] = audit.take(settings.environment(name), settings, progress=progress)
         taken[name].manifest["captured_at"] = at  # the story's clock
     result = audit.explain("all", settings=settings, progress=progress, taken=taken, at=at)
-    return dict.fromkeys(ENVIRONMENTS, result.document), taken
+    return {name: result.document for name in taken}, taken
 
 
 def _keep(project: Path, taken: dict[str, Snapshot], label: str) -> None:

@@ -455,6 +455,10 @@ class _Audited:
             self.statements.append(_for_database(f"ALTER DATABASE {_DATABASE} OWNER TO {quote(owner)}"))
         if not self._mentions(r"\b(?:grant|revoke)\b[^;]*?\bon\s+database\b"):
             self.statements += [_for_database(s) for s in self._grants(database, f"DATABASE {_DATABASE}")]
+        if not self._mentions(r"\bcomment\s+on\s+database\b"):
+            comment = database.attributes["comment"]
+            text = "NULL" if comment is None else literal(str(comment))
+            self.statements.append(_for_database(f"COMMENT ON DATABASE {_DATABASE} IS {text}"))
         if database.attributes["connection_limit"] != -1:
             limit = database.attributes["connection_limit"]
             self.statements.append(_for_database(f"ALTER DATABASE {_DATABASE} CONNECTION LIMIT {limit}"))

@@ -472,14 +472,18 @@ def replay(
         if done == len(steps):
             result = store.load(done)
         else:
-            result = _run_steps(steps, ground, store, done, progress, always_full=False)
-            if result is None:
-                result = _run_steps(steps, ground, store, done, progress, always_full=True)
-                assert result is not None
+            try:
+                result = _run_steps(steps, ground, store, done, progress, always_full=False)
+            except _Strayed:
+                result = _run_steps(steps, ground, store, store.longest(), progress, always_full=True)
             store.keep(result)
     result.seconds = time.monotonic() - started
     result.ground = ground
     return result
+
+
+class _Strayed(Exception):
+    """Following what each migration touched did not lead to what a full read shows."""
 
 
 def _run_steps(
@@ -490,11 +494,8 @@ def _run_steps(
     progress: Progress,
     *,
     always_full: bool,
-) -> Replay | None:
-    """Replay what follows the first *done* steps (None: lay the ground first).
-
-    Returns None when following touched objects only did not give what a full read gives.
-    """
+) -> Replay:
+    """Replay what follows the first *done* steps (None: lay the ground first)."""
     earlier = store.load(done) if done else None
     notes = list(earlier.notes) if earlier else []
     failures = list(earlier.failures) if earlier else []
@@ -505,7 +506,8 @@ def _run_steps(
             progress(0, len(steps), "Preparing the shadow database")
             notes += scratch.lay(ground)
             store.keep_ground(scratch)
-        runner, reader = scratch.runner(), scratch.reader()
+        reader = scratch.reader()
+        runner = scratch.runner(ground.role)
         _exec(runner, _OWN_OBJECTS)
         follower = _Follower(reader, earlier.timeline if earlier else {}, always_full=always_full)
         for number in range(first, len(steps)):
@@ -525,10 +527,9 @@ def _run_steps(
         )
         runner.close()
         final = scratch.snapshot()
-        if not always_full and {(f.kind, f.identity): f.attributes for f in final.iter()} != {
-            key: fact.attributes for key, fact in follower.facts.items()
-        }:
-            return None
+        followed = {key: fact.attributes for key, fact in follower.facts.items()}
+        if not always_full and {fact.key: fact.attributes for fact in final.iter()} != followed:
+            raise _Strayed
         reader.close()
         result = Replay(
             steps=steps,
@@ -598,18 +599,24 @@ class _Scratch:
             for role in sorted(_roles(connection) - self._roles):
                 _exec(connection, f"DROP ROLE IF EXISTS {quote(role)}")
 
-    def conninfo(self) -> str:
+    def conninfo(self, user: str | None = None) -> str:
         if self.server:
-            return self.server.conninfo(self.database)
+            return self.server.conninfo(self.database, user=user)
         from psycopg.conninfo import make_conninfo
 
         return make_conninfo(self.ground.server or "", dbname=self.database)
 
-    def runner(self) -> psycopg.Connection[Any]:
-        """A session for the migrations: libpq's plain defaults, as most tools have."""
+    def runner(self, user: str | None = None) -> psycopg.Connection[Any]:
+        """A session with libpq's plain defaults, as most tools have; the role's own settings apply."""
         import psycopg
 
-        connection = psycopg.connect(self.conninfo(), autocommit=True, prepare_threshold=None)
+        try:
+            connection = psycopg.connect(self.conninfo(user), autocommit=True, prepare_threshold=None)
+        except psycopg.OperationalError as error:
+            raise ServerFailed(
+                f"the shadow database cannot run migrations as {user}: {reason(error)}; "
+                "name another role with [shadow] role in auditkit.toml"
+            ) from None
         connection.add_notice_handler(lambda notice: None)
         return connection
 
@@ -622,14 +629,16 @@ class _Scratch:
         return connection
 
     def reset(self, runner: psycopg.Connection[Any]) -> None:
-        """Make the session as good as new, and the role's own."""
-        _exec(runner, "ROLLBACK; DISCARD ALL")
-        for command in ("DISCARD ALL", f"SET SESSION AUTHORIZATION {quote(self.ground.role)}", "RESET ALL"):
-            error = _exec(runner, command)
-            if error:
-                raise ServerFailed(
-                    f"the shadow database cannot run migrations as {self.ground.role}: {error.message}"
-                )
+        """Make the session as good as new."""
+        _exec(runner, "ROLLBACK")
+        error = _exec(runner, "DISCARD ALL")
+        if error or (
+            self.ground.server
+            and (error := _exec(runner, f"SET SESSION AUTHORIZATION {quote(self.ground.role)}"))
+        ):
+            raise ServerFailed(
+                f"the shadow database cannot run migrations as {self.ground.role}: {error.message}"
+            )
 
     def lay(self, ground: Ground) -> list[str]:
         """Create the database and what must exist before the first migration; return what did not work.

@@ -119,6 +119,12 @@ def templates() -> jinja2.Environment:
     return environment
 
 
+def compile_templates() -> None:
+    """Compile all templates of fragments now, so that a forked process need not."""
+    for name in templates().list_templates(filter_func=lambda name: "/" not in name):
+        templates().get_template(name)
+
+
 def render(template: str, text: str, **values: Any) -> Fragment:
     """Fill ``templates/<template>.html.j2``."""
     body = templates().get_template(f"{template}.html.j2").render(**values)
@@ -502,7 +508,7 @@ def remedies(audit: Audit | Mapping[str, Any]) -> Fragment:
 def blame(audit: Audit | Mapping[str, Any]) -> Fragment:
     """Commit → migration → object → dependents, as a drawing of up to 40 nodes and always as a table."""
     items = worst_first(document_of(audit)["findings"])
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "commit": _commit(finding),
             "migration": _culprit(finding),
@@ -513,7 +519,7 @@ def blame(audit: Audit | Mapping[str, Any]) -> Fragment:
         for finding in items
         for target in finding["objects"]
     ]
-    columns = [
+    columns: list[list[str]] = [
         list(dict.fromkeys(row["commit"] for row in rows)),
         list(dict.fromkeys(row["migration"] for row in rows)),
         list(dict.fromkeys(row["object"] for row in rows)),

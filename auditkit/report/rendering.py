@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import datetime as dt
+import functools
 import hashlib
 import json
 import logging
@@ -236,26 +237,12 @@ def page(notebook: Any, audit: Audit | Mapping[str, Any], *, interactive: bool =
     Scripts are allowed by their hashes alone, so that a script that came out of a catalog would not run even
     if it were not escaped.
     """
-    from nbconvert import HTMLExporter
-    from traitlets.config import Config
+    from nbconvert.exporters import TemplateExporter
 
     document = document_of(audit)
     charts = interactive and any(MIMETYPE in out.get("data", {}) for out in _outputs(notebook))
     scripts = [*([static("plotly-cartesian.min.js")] if charts else []), static("report.js")]
     title, sections = _headings(notebook)
-    settings = Config()
-    settings.TagRemovePreprocessor.remove_cell_tags = {HIDDEN}
-    settings.HTMLExporter.preprocessors = ["nbconvert.preprocessors.TagRemovePreprocessor"]
-    exporter = HTMLExporter(
-        config=settings,
-        template_name="notebook",
-        extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
-        exclude_input=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-        exclude_anchor_links=True,
-        filters={"without_style": without_style, "script_json": script_json, "heading_ids": heading_ids},
-    )
     made = f"{document['tool']['name']} {document['tool']['version']}, {document['created_at']}"
     resources = {
         "auditkit": {
@@ -268,8 +255,30 @@ def page(notebook: Any, audit: Audit | Mapping[str, Any], *, interactive: bool =
             f"digest {doc.fingerprint(document)[:16]}. This page fetches nothing.",
         }
     }
-    html, _ = exporter.from_notebook_node(notebook, resources=resources)
-    return re.sub(r"\n{3,}", "\n\n", html)
+    # Not HTMLExporter's own method, which parses and rewrites the finished page to add alt texts to images.
+    html, _ = TemplateExporter.from_notebook_node(_exporter(), notebook, resources=resources)
+    return str(html)
+
+
+@functools.cache
+def _exporter() -> Any:
+    """nbconvert with our template and nothing of its own page."""
+    from nbconvert import HTMLExporter
+    from traitlets.config import Config
+
+    settings = Config()
+    settings.TagRemovePreprocessor.remove_cell_tags = {HIDDEN}
+    settings.HTMLExporter.preprocessors = ["nbconvert.preprocessors.TagRemovePreprocessor"]
+    return HTMLExporter(
+        config=settings,
+        template_name="notebook",
+        extra_template_basedirs=[str(Path(__file__).with_name("templates"))],
+        exclude_input=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+        filters={"without_style": without_style, "script_json": script_json, "heading_ids": heading_ids},
+    )
 
 
 def policy(scripts: Sequence[str]) -> str:

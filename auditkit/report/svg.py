@@ -30,7 +30,7 @@ class Drawing:
         if text is not None:
             inside += escape(text)
         written = Markup("").join(Markup(' {}="{}"').format(name, value) for name, value in pairs.items())
-        self.parts.append(Markup("<{}{}>{}</{}>").format(Markup(tag), written, inside, Markup(tag)))
+        self.parts.append(Markup("<{tag}{}>{}</{tag}>").format(written, inside, tag=tag))
 
     def text(
         self, x: float, y: float, text: str, *, klass: str = "", anchor: str = "start", limit: int = 0

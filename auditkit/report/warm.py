@@ -27,7 +27,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 #: Imported before the first fork; a missing one is simply not warm.
-WARM = ("pandas", "pyarrow", "psycopg", "auditkit", "auditkit.report.html", "auditkit.report.figures")
+WARM = (
+    "pandas",
+    "pyarrow",
+    "psycopg",
+    "auditkit.audit",
+    "auditkit.report.figures",
+    "auditkit.report.parameters",
+)
 #: Seconds a child has to end by itself after an interrupt.
 GRACE = 5.0
 
@@ -50,6 +57,9 @@ def main() -> None:
     for module in WARM:
         with contextlib.suppress(ImportError):
             importlib.import_module(module)
+    from auditkit.report.html import compile_templates
+
+    compile_templates()
     while line := _line():
         job = json.loads(line)
         alive, held = os.pipe()
