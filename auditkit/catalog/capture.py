@@ -13,6 +13,7 @@ import datetime as dt
 import gc
 import threading
 import time
+from array import array
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,6 +44,7 @@ VIEWS_PER_STATEMENT = 25
 BIG = 30_000
 SLICE = 12_000
 
+_LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
 #: Kinds whose facts other facts name as their parent.
 _PARENT_KINDS = frozenset(parent for kind in KINDS.values() for parent in kind.parents)
@@ -58,7 +60,7 @@ _SERVER = """
     SELECT current_setting('server_version'), current_database()::text, current_user::text,
            pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text,
            {15? d.datlocprovider::text ?? 'c'}, pg_is_in_recovery(), clock_timestamp()::text,
-           current_setting('server_version_num')::int4, has_table_privilege(1260::oid, 'SELECT')
+           current_setting('server_version_num')::int4, has_table_privilege(1418::oid, 'SELECT')
     FROM pg_database d WHERE d.datname = current_database()"""
 
 _COMMENTS = f"""
@@ -87,6 +89,11 @@ _EDGES = (
     FROM pg_depend WHERE objid >= 16384 AND refobjid >= 16384 AND deptype IN ('n', 'a', 'i', 'e', 'P')"""
     ""
 )
+
+_LOCKED = """
+    SELECT DISTINCT relation, (pg_identify_object(1259, relation, 0)).identity FROM pg_locks
+    WHERE mode = 'AccessExclusiveLock' AND granted AND relation >= 16384
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 
 _CATALOGS_WITH_OIDS = """
     SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'oid'
@@ -251,14 +258,54 @@ def _run(
     return results
 
 
+@dataclass
+class _Report:
+    """What stood in the way of reading.
+
+    ``unreadable`` says of which kind, identity (also: of the parent) and attribute nothing is known, None meaning
+    all, so that comparing takes it neither for missing nor for changed. ``torn`` calls for another attempt.
+    """
+
+    not_checked: list[dict[str, str]] = field(default_factory=list)
+    unreadable: list[tuple[str, str | None, str | None]] = field(default_factory=list)
+    torn: set[str] = field(default_factory=set)
+    failed: bool = False
+
+    def failure(self, group: Sequence[Kind], error: psycopg.Error) -> None:
+        """A query did not run."""
+        what, why = " and ".join(kind.name for kind in group), reason(error)
+        if error.sqlstate == "XX000":  # a deparser met an object that is just being dropped
+            self.torn.add(what)
+            return
+        denied = error.sqlstate == "42501"
+        self.failed |= not denied
+        fix = (
+            "grant the audit role SELECT on it"
+            if denied
+            else "run the audit again; if it persists, report it"
+        )
+        self.not_checked.append({"what": what, "why": why, "fix": fix})
+        self.unreadable += [(kind.name, None, None) for kind in group]
+
+    def locked(self, kind: str, identity: str, attribute: str | None) -> None:
+        """Another session holds a lock that reading would have to wait for."""
+        self.failed = True
+        why = "another session holds a lock on it or on a table it uses"
+        fix = "run the audit again when that session is done"
+        note = {"what": f"{attribute or 'everything'} of {kind} {identity}", "why": why, "fix": fix}
+        if note not in self.not_checked:
+            self.not_checked.append(note)
+
+
 # --- building facts ----------------------------------------------------------------------------------------
 
 
 class _Builder:
     """Turns rows into tables of facts."""
 
-    def __init__(self, server: _Server, only: Collection[int] | None = None) -> None:
+    def __init__(self, server: _Server, report: _Report, only: Collection[int] | None = None) -> None:
         self.server = server
+        self.report = report
         self.only = only
         self.tables: dict[str, Table] = {}
         self.raw: dict[str, list[tuple[Any, ...]]] = {}
@@ -266,7 +313,6 @@ class _Builder:
         self.names: dict[str, dict[int, tuple[str, str | None]]] = defaultdict(dict)
         self.waiting: list[tuple[Kind, _Result, list[tuple[Any, ...]]]] = []
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
-        self.torn: set[str] = set()  # what looked as if it vanished while it was read
         self._shared: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -319,7 +365,7 @@ class _Builder:
         self.raw[kind.name] += [share(row, row) for row in zip(*raw_columns, strict=True)]
         for name in kind.never_null:
             if name in columns and None in columns[name]:
-                self.torn.add(f"{kind.name} definitions")
+                self.report.torn.add(f"{kind.name} definitions")
 
         raw_names = columns.get("name")
         if raw_names is not None:
@@ -356,7 +402,7 @@ class _Builder:
             else:
                 identities = [f"{q} on {p}" for p, q in zip(parents, quoted, strict=True)]
             if None in parents:
-                self.torn.add(f"the owner of a {kind.name}")
+                self.report.torn.add(f"the owner of a {kind.name}")
         if "origin" in columns:
             for i, origin in enumerate(columns["origin"]):
                 if isinstance(origin, str):
@@ -364,7 +410,7 @@ class _Builder:
                 elif origin is not None and origin in self.names[kind.parent_catalog]:
                     table.origins[start + i] = f"{self.names[kind.parent_catalog][origin][0]}.{quoted[i]}"
         if None in identities:
-            self.torn.add(f"{kind.name} names")
+            self.report.torn.add(f"{kind.name} names")
             identities = [identity or "?" for identity in identities]
         table.identities += identities
         table.schemas += [share(s, s) for s in schemas]
@@ -519,15 +565,6 @@ class _Builder:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Reading:
-    """One attempt: the facts, and what stood in the way."""
-
-    tables: dict[str, Table]
-    not_checked: list[dict[str, str]]
-    torn: set[str]
-
-
 def _groups(version: int, kinds: Collection[str] | None) -> list[list[Kind]]:
     major = version // 10000
     return [
@@ -544,20 +581,22 @@ def _read(
     only: Collection[int] | None = None,
     helpers: Sequence[Connection] = (),
     slices: Sequence[tuple[int, int]] = (),
-) -> _Reading:
+) -> tuple[dict[str, Table], _Report]:
     """Read the kinds of *groups*; with *slices* in portions, by *connection* and its *helpers* at once."""
     server = _server(connection)
-    builder = _Builder(server, only)
-    not_checked: list[dict[str, str]] = []
+    report = _Report()
+    builder = _Builder(server, report, only)
     restricted = only is not None
     parameters = extra = {"only": _oids(only)} if only is not None else None
 
     def statement(group: Sequence[Kind], portion: tuple[int, int] | None = None) -> Statement:
         return render(group[0].query, server.version, only=restricted, slice=portion), parameters
 
-    def take(group: Sequence[Kind], result: _Result) -> None:
+    def take(group: Sequence[Kind], result: _Result, portion: tuple[int, int] | None = None) -> None:
+        if result.error is not None and result.error.sqlstate == _LOCK_TIMEOUT:
+            result = _around_locks(connection, server, group, portion, report)
         if result.error is not None:
-            _failed(group[0].name, result.error, builder, not_checked)
+            report.failure(group, result.error)
             return
         missing = builder.missing_parents(group, result) if restricted else set()
         if missing:
@@ -585,9 +624,9 @@ def _read(
                 if job is None:
                     return
                 if isinstance(job[0], Kind):
-                    _deparse(session, [job], builder, not_checked)
+                    _deparse(session, [job], builder)
                 else:
-                    take(job[0], _run(session, [statement(*job)])[0])
+                    take(job[0], _run(session, [statement(*job)])[0], job[1])
 
         with ThreadPoolExecutor(1 + len(helpers)) as pool:
             for done in [pool.submit(work, session) for session in (connection, *helpers)]:
@@ -607,34 +646,41 @@ def _read(
         (render(_MEMBERS, server.version, only=restricted), extra),
         (_TYPES, {"types": _oids(types), "typmods": _oids(typmods)}),
     ]
-    comments, members, names = _run(connection, statements, prepare=restricted)
-    for result in (comments, members, names):
+    if "role" in builder.tables and server.reads_roles:
+        statements.append(("SELECT oid, xmin FROM pg_authid", None))
+    comments, members, names, *roles = _run(connection, statements, prepare=restricted)
+    for result in (comments, members, names, *roles):
         if result.error is not None:
             raise result.error
-    if not slices:
-        _deparse(connection, builder.deparse_jobs(), builder, not_checked)
-    tables = builder.finish({(t, m): text for t, m, text in names.rows}, comments.rows, members.rows)
-    return _Reading(tables, not_checked, builder.torn)
-
-
-def _failed(what: str, error: psycopg.Error, builder: _Builder, not_checked: list[dict[str, str]]) -> None:
-    if error.sqlstate == "XX000":  # a deparser met an object that is just being dropped
-        builder.torn.add(what)
-    elif error.sqlstate == "42501":
-        fix = "grant the audit role SELECT on it, or audit as a role that may read it"
-        not_checked.append({"what": what, "why": reason(error), "fix": fix})
-    else:
-        not_checked.append(
-            {"what": what, "why": reason(error), "fix": "run the audit again; if it persists, report it"}
+    for result in roles:
+        writers = dict(result.rows)
+        builder.tables["role"].xmins = array(
+            "I", [writers.get(oid, 0) for oid in builder.tables["role"].oids]
         )
+    if not slices:
+        _deparse(connection, builder.deparse_jobs(), builder)
+    tables = builder.finish({(t, m): text for t, m, text in names.rows}, comments.rows, members.rows)
+    return tables, report
 
 
-def _deparse(
+def _around_locks(
     connection: Connection,
-    jobs: Sequence[tuple[Kind, list[int]]],
-    builder: _Builder,
-    not_checked: list[dict[str, str]],
-) -> None:
+    server: _Server,
+    group: Sequence[Kind],
+    portion: tuple[int, int] | None,
+    report: _Report,
+) -> _Result:
+    """Read a kind without what is locked exclusively; what was left out is named, and not waited for."""
+    locked = _run(connection, [(_LOCKED, None)])[0].rows
+    for _, identity in locked:
+        for kind in group:
+            report.unreadable.append((kind.name, identity, None))
+        report.locked("relation", identity, None)
+    query = render(group[0].query, server.version, slice=portion, without=True)
+    return _run(connection, [(query, {"without": _oids(oid for oid, _ in locked)})])[0]
+
+
+def _deparse(connection: Connection, jobs: Sequence[tuple[Kind, list[int]]], builder: _Builder) -> None:
     """Fetch the texts that take locks, in short statements; what stays locked is named, not waited for."""
     if not jobs:
         return
@@ -644,42 +690,31 @@ def _deparse(
 
     results = _run(connection, [text_of(*job) for job in jobs], locking=True)
     for (kind, oids), result in zip(jobs, results, strict=True):
-        if result.error is None:
-            builder.definitions[kind.name].update(result.rows)
-        else:
+        texts = builder.definitions[kind.name]
+        texts.update((row[0], row[1]) for row in result.rows)
+        if result.error is not None:
             for oid in oids:
-                _deparse_one(connection, kind, oid, text_of(kind, [oid]), builder, not_checked)
-        if any(builder.definitions[kind.name].get(oid, "") is None for oid in oids):
-            builder.torn.add(f"{kind.name} definitions")
+                _deparse_one(connection, kind, oid, text_of(kind, [oid]), builder)
+        if None in texts.values():
+            builder.report.torn.add(f"{kind.name} definitions")
 
 
 def _deparse_one(
-    connection: Connection,
-    kind: Kind,
-    oid: int,
-    statement: Statement,
-    builder: _Builder,
-    not_checked: list[dict[str, str]],
+    connection: Connection, kind: Kind, oid: int, statement: Statement, builder: _Builder
 ) -> None:
     for attempt in range(ATTEMPTS):
         result = _run(connection, [statement])[0]
         if result.error is None:
-            builder.definitions[kind.name].update(result.rows)
+            builder.definitions[kind.name].update((row[0], row[1]) for row in result.rows)
             return
-        if result.error.sqlstate != "55P03":  # lock_timeout
-            _failed(kind.name, result.error, builder, not_checked)
+        if result.error.sqlstate != _LOCK_TIMEOUT:
+            builder.report.failure([kind], result.error)
             return
         time.sleep(0.05 * 2**attempt)
     table = builder.tables[kind.name]
     identity = table.identities[table.oids.index(oid)]
-    why = "another session holds a lock on it or on a table it uses"
-    not_checked.append(
-        {
-            "what": f"{kind.name} {identity}",
-            "why": why,
-            "fix": "run the audit again when that session is done",
-        }
-    )
+    builder.report.unreadable.append((kind.name, identity, "definition"))
+    builder.report.locked(kind.name, identity, "definition")
 
 
 # --- the public functions ----------------------------------------------------------------------------------
@@ -758,7 +793,7 @@ def _capture(
                     helpers.append(connect(source, name=name))
                     _server(helpers[-1])
                     _polite(helpers[-1])
-            reading = _read(connection, groups, helpers=helpers, slices=slices)
+            tables, report = _read(connection, groups, helpers=helpers, slices=slices)
             last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), guard]
             if edges:
                 last.insert(0, (_EDGES, None))
@@ -767,14 +802,14 @@ def _capture(
                 if result.error is not None:
                     raise result.error
             moved = sorted(c for c, *state in _changed(before, after))
-            if not moved and not reading.torn:
+            if not moved and not report.torn:
                 break
             before = after
             if attempt < ATTEMPTS - 1:
                 time.sleep(0.1 * 4**attempt)
-        status = "incomplete" if moved or reading.torn else "complete"
-        if status == "incomplete":
-            what = ", ".join([*moved, *sorted(reading.torn)])
+        status = "incomplete" if moved or report.torn or report.failed else "complete"
+        if moved or report.torn:
+            what = ", ".join([*moved, *sorted(report.torn)])
             why = f"the schema was being changed: {what} differed before and after reading, {ATTEMPTS} times"
             not_checked.append(
                 {
@@ -783,12 +818,14 @@ def _capture(
                     "fix": "run the audit again when no migration is running",
                 }
             )
-        if any(r["what"] not in ("subscription", "user mapping") for r in reading.not_checked):
-            status = "incomplete"
     finally:
         for helper in helpers:
             helper.close()
-    not_checked += reading.not_checked
+    not_checked += report.not_checked
+    if "user mapping" in tables and not about.rows[0][10]:
+        why, fix = "only their owners and superusers may read them", "audit as a superuser, or do without"
+        not_checked.append({"what": "options of user mappings", "why": why, "fix": fix})
+        report.unreadable.append(("user mapping", None, "options"))
     if major > NEWEST:
         what, why = f"what is new in PostgreSQL {major}", f"auditkit knows catalogs up to version {NEWEST}"
         not_checked.append({"what": what, "why": why, "fix": "upgrade auditkit"})
@@ -803,6 +840,7 @@ def _capture(
         "captured_at": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
         "status": status,
         "not_checked": not_checked,
+        "unreadable": [list(entry) for entry in report.unreadable],
         "environment": {
             "encoding": row[3],
             "collate": row[4],
@@ -815,7 +853,7 @@ def _capture(
             for kind, count, examples in unmodelled.rows
         ],
     }
-    return Snapshot(manifest, reading.tables, _edges(dependencies[0]) if edges else None)
+    return Snapshot(manifest, tables, _edges(dependencies[0]) if edges else None)
 
 
 def _polite(connection: Connection) -> None:
@@ -940,8 +978,8 @@ def read_facts(
         relations = touched.anchors
         kinds = touched.kinds if kinds is None else touched.kinds.intersection(kinds)
     groups = _groups(server.version, kinds)
-    reading = _read(connection, groups, only=relations)
-    if reading.not_checked:
-        first = reading.not_checked[0]
+    tables, report = _read(connection, groups, only=relations)
+    if report.not_checked:
+        first = report.not_checked[0]
         raise Unreadable(f"{first['what']} cannot be read: {first['why']}")
-    return [table.fact(i) for table in reading.tables.values() for i in range(len(table))]
+    return [table.fact(i) for table in tables.values() for i in range(len(table))]

@@ -150,7 +150,7 @@ def compare(left: Snapshot, right: Snapshot, *, scope: Scope | None = None) -> C
             if not outside(theirs, position, kind):
                 gone[kind.name, theirs.identities[position]] = ("unexpected", theirs.fact(position), right)
         for delta, position in _attributes(kind, ours, theirs, differing, scope.ignored_attributes):
-            if not outside(theirs, position, kind):
+            if not outside(theirs, position, kind, delta.attribute):
                 changed.append((delta, theirs.fact(position)))
     deltas = _fold(gone, changed)
     suppressed: Counter[Rule] = Counter()
@@ -179,6 +179,8 @@ class _Outside:
         self.scope = scope
         self.ledger_schemas = {name.partition(".")[0] for name in scope.ledgers} - {"public"}
         self.ledgers: set[str] = set()
+        entries = [entry for side in (left, right) for entry in side.manifest.get("unreadable", [])]
+        self.unreadable = {tuple(entry) for entry in entries}
         if scope.ledgers:
             # A ledger's columns, keys and sequences go with it.
             for kind in KINDS.values():
@@ -192,15 +194,24 @@ class _Outside:
                         ):
                             self.ledgers.add(identity)
 
-    def __call__(self, table: Table, i: int, kind: Kind) -> bool:
+    def __call__(self, table: Table, i: int, kind: Kind, attribute: str | None = None) -> bool:
         schema, identity = table.schemas[i], table.identities[i]
         return (
             i in table.extensions
+            or (
+                bool(self.unreadable)
+                and self._unknown(kind.name, (identity, table.parents[i], None), attribute)
+            )
             or (schema in self.scope.managed and kind.name not in self.scope.still_compared)
             or identity in self.ledgers
             or (kind.name == "schema" and schema in self.ledger_schemas)
             or bool(self.scope.schemas and schema not in self.scope.schemas)
         )
+
+    def _unknown(self, kind: str, identity: str, parent: str | None, attribute: str | None) -> bool:
+        table = parent.rpartition(" on ")[2] if parent else None  # of an index that backs a constraint
+        names = (identity, parent, table, None)
+        return any((kind, name, which) in self.unreadable for name in names for which in (attribute, None))
 
     def managed_counts(self, snapshot: Snapshot) -> dict[str, int]:
         if not self.scope.managed:

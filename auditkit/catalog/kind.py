@@ -83,8 +83,21 @@ CATALOGS: dict[str, int] = {
 
 #: Columns of a query that are no attributes.
 META = frozenset(
-    ("kind", "oid", "subid", "xmin", "schema", "name", "identity", "parent", "origin", "anchor", "typmod")
-    + ("acl_type", "acl_owner")
+    (
+        "kind",
+        "oid",
+        "subid",
+        "xmin",
+        "schema",
+        "name",
+        "identity",
+        "parent",
+        "origin",
+        "anchor",
+        "typmod",
+        "acl_type",
+        "acl_owner",
+    )
 )
 
 
@@ -153,7 +166,10 @@ class Kind:
     @property
     def attributes(self) -> list[str]:
         """Names of the attributes, in the query's order, without those that all kinds have."""
-        names = re.findall(r"\bAS ([a-z_]+)", _outermost(render(self.query, 180000)).replace("DISTINCT FROM", "").partition(" FROM ")[0])
+        names = re.findall(
+            r"\bAS ([a-z_]+)",
+            _outermost(render(self.query, 180000)).replace("DISTINCT FROM", "").partition(" FROM ")[0],
+        )
         found = [name for name in names if name not in META and not name.startswith("pg_")]
         return [*found, "definition"] if self.definition else found
 
@@ -189,19 +205,29 @@ _ONLY = re.compile(r"\{only ([^}]*)\}")
 _SLICE = re.compile(r"\{slice ([^}]*)\}")
 
 
-def render(query: str, version: int, *, only: bool = False, slice: tuple[int, int] | None = None) -> str:
+def render(
+    query: str,
+    version: int,
+    *,
+    only: bool = False,
+    without: bool = False,
+    slice: tuple[int, int] | None = None,
+) -> str:
     """A query for one server version.
 
     Args:
         query: with the marks that the module's docstring describes.
         version: ``server_version_num``.
         only: restrict it to the objects in the parameter ``%(only)s``.
+        without: leave out the objects in the parameter ``%(without)s``.
         slice: restrict it to oids from the first up to, not including, the second.
     """
 
     def restrict(match: re.Match[str]) -> str:
-        keys = [f"{key.strip()} = ANY(%(only)s::oid[])" for key in match[1].split(",")]
-        return f"AND ({' OR '.join(keys)})" if only else ""
+        keys = [key.strip() for key in match[1].split(",")]
+        if without:
+            return "".join(f" AND {key} <> ALL(%(without)s::oid[])" for key in keys)
+        return f"AND ({' OR '.join(f'{key} = ANY(%(only)s::oid[])' for key in keys)})" if only else ""
 
     def portion(match: re.Match[str]) -> str:
         return f"AND {match[1]} >= {slice[0]} AND {match[1]} < {slice[1]}" if slice else ""

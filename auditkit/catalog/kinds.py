@@ -563,7 +563,7 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_subscription",
         always=True,  # not every column may be read, so it is not counted
         query=f"""
-            SELECT s.oid, s.xmin, quote_ident(s.subname) AS identity, s.subowner::regrole AS owner,
+            SELECT s.oid, quote_ident(s.subname) AS identity, s.subowner::regrole AS owner,
                    s.subenabled AS enabled, s.subbinary AS binary, s.subslotname::text AS slot,
                    s.subsynccommit AS synchronous_commit,
                    (SELECT array_agg(p ORDER BY p COLLATE "C") FROM unnest(s.subpublications) p) AS publications,

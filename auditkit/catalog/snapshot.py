@@ -194,7 +194,8 @@ class Snapshot:
         manifest: plain data about the capture: ``format``, ``name``, ``server`` (text), ``server_version``
             (int), ``database``, ``role``, ``captured_at`` (ISO 8601, UTC), ``status`` (``complete`` or
             ``incomplete``), ``not_checked`` (list of ``{what, why, fix}``), ``environment`` (encoding,
-            collation …), ``unmodelled`` (list of ``{kind, count, examples}``).
+            collation …), ``unmodelled`` (list of ``{kind, count, examples}``), ``unreadable`` (list of
+            ``[kind, identity, attribute]``, of which nothing is known; identity also that of the parent, None: all).
         tables: kind → facts by column.
         ledgers: records of the migration ledgers, attached by ``auditkit.history``.
     """
