@@ -277,7 +277,7 @@ def _meant(
     applied = (
         intended
         if [s.sql for s in done] == [s.sql for s in files]
-        else replay(done, ground, progress=progress)
+        else replay(done, ground, progress=progress, continued=False)
     )
     entries = _entries(name, matrix, {m.path: n for n, m in enumerate(migrations)}, place)
     for result, which in ((intended, "the migrations"), (applied, "what the ledger records")):

@@ -182,7 +182,7 @@ def test_a_skipped_migration_is_named_and_proven() -> None:
 def test_a_migration_waiting_at_the_end_is_ordinary() -> None:
     actual = {**without(POLICY), TABLE: {"row_security": False}}
     (finding,) = findings(SHOP, actual, ledger=["1", "2", "3", "4"])
-    assert told([finding]) == [("missing_migration", "5", [TABLE])]
+    assert told([finding]) == [("missing_migration", "5", [TABLE, POLICY])]
     assert finding.severity == "low"
 
 

@@ -20,7 +20,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import TYPE_CHECKING, Literal
 
@@ -259,15 +259,32 @@ def _creates(text: str, kind: str, schema: str, name: str) -> bool:
     if kind == "index":  # is never qualified
         within = ""
         words = r"(?:unique\s+)?index(?:\s+concurrently)?"
-    return re.search(rf"\bcreate\s+{words}\s+{within}{_spelled(name)}(?![\w$])", text, re.I) is not None
+    pattern = rf"\bcreate\s+{words}\s+{within}{_spelled(name)}(?![\w$])"
+    return re.search(pattern, _creations(text), re.I) is not None
+
+
+@lru_cache(maxsize=8)
+def _creations(text: str) -> str:
+    """The beginnings of all CREATE commands: a hundred names are looked for in a few lines, not in all text."""
+    return "\n".join(re.findall(r"\bcreate\b[^;]{0,300}", text, re.I))
+
+
+@lru_cache(maxsize=256)
+def _alterations(text: str, schema: str, name: str) -> str:
+    """What follows ALTER TABLE for one table."""
+    target = rf"{_spelled(schema)}\s*\.\s*{_spelled(name)}"
+    return ";".join(
+        re.findall(rf"\balter\s+table\s+(?:if\s+exists\s+)?(?:only\s+)?{target}\s([^;]*)", text, re.I)
+    )
 
 
 def _adds(text: str, what: str, table: Fact, name: str) -> bool:
     """Whether *text* adds a column or constraint to a platform table."""
-    target = rf"{_spelled(table.schema or '')}\s*\.\s*{_spelled(table.name)}"
-    start = rf"\balter\s+table\s+(?:if\s+exists\s+)?(?:only\s+)?{target}\s[^;]*?\badd\s+"
+    altered = _alterations(text, table.schema or "", table.name)
+    if not altered:
+        return False
     item = r"(?:column\s+)?(?:if\s+not\s+exists\s+)?" if what == "column" else r"constraint\s+"
-    return re.search(rf"{start}{item}{_spelled(name)}(?![\w$])", text, re.I) is not None
+    return re.search(rf"\badd\s+{item}{_spelled(name)}(?![\w$])", altered, re.I) is not None
 
 
 def _spelled(name: str) -> str:

@@ -46,7 +46,7 @@ Progress = Callable[[int, int, str], None]
 #: Our own objects in the shadow database live here and are never reported.
 SCHEMA = "auditkit_shadow"
 FORMAT = 1
-KEEP = 12  # replays kept in the cache, each with its stopped cluster (~45 MB)
+KEEP, KEEP_CLUSTERS = 60, 10  # replays in the cache (1 MB each), and how many with their cluster (30 MB)
 
 _OWN_OBJECTS = f"""
 CREATE SCHEMA {SCHEMA};
@@ -455,21 +455,33 @@ class Ground:
 
 
 def replay(
-    steps: Sequence[Step], ground: Ground, *, progress: Progress = silent, cache: bool = True
+    steps: Sequence[Step],
+    ground: Ground,
+    *,
+    progress: Progress = silent,
+    cache: bool = True,
+    continued: bool = True,
 ) -> Replay:
     """Run *steps* on *ground* and follow what each statement makes of every object.
 
     A migration that fails is recorded (file, line, the server's message), its transaction is rolled back, and
     the replay goes on. Results are cached by content: of a history that grew, only what is new is run.
 
+    Args:
+        steps: the migrations, in order.
+        ground: what they run on.
+        progress: told (done, total, what).
+        cache: whether to use and fill the cache.
+        continued: whether *steps* are likely to be continued: then the cluster is kept too (30 MB).
+
     Raises:
         ServerFailed: no scratch server could be started, or it went away.
     """
     started = time.monotonic()
     steps = list(steps)
-    with _Store(ground, steps, enabled=cache and ground.binaries is not None) as store:
+    with _Store(ground, steps, enabled=cache and ground.binaries is not None, clusters=continued) as store:
         done = store.longest()
-        if done == len(steps):
+        if done == len(steps) and steps:
             result = store.load(done)
         else:
             try:
@@ -677,7 +689,8 @@ class _Scratch:
 class _Store:
     """Replays kept by content: for every prefix that was replayed its timeline, end state and cluster."""
 
-    def __init__(self, ground: Ground, steps: Sequence[Step], *, enabled: bool) -> None:
+    def __init__(self, ground: Ground, steps: Sequence[Step], *, enabled: bool, clusters: bool) -> None:
+        self.clusters = clusters
         self.steps = list(steps)
         self.keys = _chain(ground.digest(), steps)
         self.root = _cache_root() if enabled else None
@@ -693,13 +706,19 @@ class _Store:
             _prune(self.root)
 
     def longest(self) -> int | None:
-        """How many of the first steps are in the cache; None if not even the ground is."""
+        """How many of the first steps need not be run: all, or those after which a cluster was kept.
+
+        None if not even the ground is in the cache.
+        """
         if self.root is None:
             return None
-        return next(
-            (n for n in range(len(self.keys) - 1, -1, -1) if (self.root / self.keys[n] / "done").exists()),
-            None,
-        )
+        if (self.root / self.keys[-1] / "done").exists() and self.steps:
+            return len(self.steps)
+        for n in range(len(self.keys) - 1, -1, -1):
+            folder = self.root / self.keys[n]
+            if (folder / "done").exists() and (folder / "cluster").exists():
+                return n
+        return None
 
     def cluster(self, done: int) -> Path:
         assert self.root
@@ -725,7 +744,8 @@ class _Store:
         if self.root is None or scratch.server is None:
             return
         self._pending = self._new_folder()
-        scratch.server.freeze(self._pending / "cluster")
+        if self.clusters:
+            scratch.server.freeze(self._pending / "cluster")
 
     def keep(self, result: Replay) -> None:
         if self._pending is None:
@@ -817,12 +837,13 @@ def _cache_root() -> Path:
 
 
 def _prune(root: Path) -> None:
-    """Forget the replays that were not used for longest, and what a killed process left."""
+    """Forget the replays and clusters that were not used for longest, and what a killed process left."""
     if not root.is_dir():
         return
     kept = sorted((f for f in root.iterdir() if not f.name.startswith(".")), key=lambda f: f.stat().st_mtime)
+    heavy = [f for f in kept if (f / "cluster").exists()]
     stale = [f for f in root.glob(".new-*") if f.stat().st_mtime < time.time() - 3600]
-    for folder in [*kept[:-KEEP], *stale]:
+    for folder in {*kept[:-KEEP], *heavy[:-KEEP_CLUSTERS], *stale}:
         shutil.rmtree(folder, ignore_errors=True)
 
 
