@@ -128,9 +128,9 @@ def test_the_notebook_has_the_callers_environment_and_directory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SET_AFTER_WARMING", "yes")
-    path = notebook(tmp_path / "where.ipynb", ["import os\nos.environ['SET_AFTER_WARMING'], os.getcwd()"])
+    path = notebook(tmp_path / "where.ipynb", ["import os\nos.environ['SET_AFTER_WARMING'] + os.getcwd()"])
     made = execute(path, cwd=str(tmp_path))
-    assert made.cells[0].outputs[0].data["text/plain"] == repr(("yes", str(tmp_path)))
+    assert made.cells[0].outputs[0].data["text/plain"] == repr(f"yes{tmp_path}")
 
 
 def test_what_a_notebook_starts_ends_with_it(tmp_path: Path) -> None:

@@ -194,6 +194,7 @@ def _drift_spec(
                     "text": [f"{glyph}{number}" if number else "" for number in numbers],
                     "textposition": "inside",
                     "insidetextanchor": "start",
+                    "textangle": 0,
                     "textfont": {"color": "#000000"},
                     "hoverinfo": "text",
                     "hovertext": [
@@ -554,7 +555,14 @@ def _chart(
     if drawing is None:
         return Chart(fragment.html, text)
     spec["layout"] |= {
-        "title": {"text": plain(text), "font": {"size": 15}},
+        "title": {
+            "text": plain(text),
+            "font": {"size": 15},
+            "yref": "container",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 12},
+        },
         "meta": {"id": identifier},
         "margin": {"l": 10, "r": 10, "t": 90, "b": 40},
         "dragmode": False,

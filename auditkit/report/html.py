@@ -283,7 +283,8 @@ def matrix(audit: Audit | Mapping[str, Any]) -> Fragment:
         text = f"All {counted(len(rows), 'migration')} are applied everywhere{but_unread(unread)}."
     else:
         verb = "is" if len(differing) == 1 else "are"
-        text = f"{len(differing)} of {counted(len(rows), 'migration')} {verb} not applied alike everywhere{but_unread(unread)}."
+        text = f"{len(differing)} of {counted(len(rows), 'migration')} {verb} not applied alike everywhere"
+        text += f"{but_unread(unread)}."
     present = list(dict.fromkeys(s for row in rows for s in row["states"].values()))
     return render(
         "matrix",

@@ -12,7 +12,7 @@
     result.font = { ...layout.font, color: colour("--ink"), family: getComputedStyle(page).fontFamily };
     for (const key of Object.keys(layout)) if (/^[xy]axis/.test(key)) result[key] = { ...layout[key], ...axis };
     delete result.title; // the caption above says it
-    result.margin = { ...layout.margin, t: layout.meta && layout.meta.top || 30 };
+    result.margin = { ...layout.margin, t: 40 };
     return result;
   };
 
