@@ -198,10 +198,7 @@ class _Outside:
         schema, identity = table.schemas[i], table.identities[i]
         return (
             i in table.extensions
-            or (
-                bool(self.unreadable)
-                and self._unknown(kind.name, (identity, table.parents[i], None), attribute)
-            )
+            or (bool(self.unreadable) and self._unknown(kind.name, identity, table.parents[i], attribute))
             or (schema in self.scope.managed and kind.name not in self.scope.still_compared)
             or identity in self.ledgers
             or (kind.name == "schema" and schema in self.ledger_schemas)

@@ -62,7 +62,7 @@ def table(fact: Fact, snapshot: Snapshot) -> list[str]:
     else:
         columns = snapshot.children(fact, "table column")
         columns.sort(key=lambda column: int(_text(column, "position")))
-        own = ", ".join(_column(column) for column in columns if not column.attributes["inherited"])
+        own = ", ".join(_column(column) for column in columns if column.origin is None)
         text = f"CREATE {what} {fact.identity} ({own})"
         if value["inherits"]:
             text += f" INHERITS ({', '.join(_tuple(fact, 'inherits'))})"

@@ -630,6 +630,7 @@ def markdown() -> str:
         "- Secrets: passwords, a subscription's connection string, values of options and settings whose names look",
         "  secret. They are not even read.",
         "- Roles that have nothing to do with the database.",
+        "- Whether an inherited column or constraint was also declared in the child table itself.",
         "",
         "What belongs to none of these kinds is counted in `Snapshot.unmodelled` and shown in every report.",
         "",

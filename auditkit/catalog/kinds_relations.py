@@ -45,7 +45,6 @@ _COLUMNS = f"""
            CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
            nullif(a.attstattarget, -1)::int4 AS statistics_target,
            {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options,
-           a.attinhcount > 0 AND NOT a.attislocal AS inherited,
            (a.attnum - CASE WHEN gone.numbers IS NULL THEN 0 ELSE
                (SELECT count(*) FROM unnest(gone.numbers) g WHERE g < a.attnum) END)::int4 AS position
     FROM pg_attribute a
@@ -62,7 +61,11 @@ _COLUMNS = f"""
 
 CONSTRAINT = f"""
     k.oid, k.xmin, n.nspname AS schema, k.conname AS name,
-    CASE WHEN k.conparentid <> 0 THEN {identify("pg_constraint", "k.conparentid")} END AS origin,
+    CASE WHEN k.conparentid <> 0 THEN {identify("pg_constraint", "k.conparentid")}
+         WHEN k.coninhcount > 0 THEN (
+             SELECT {identify("pg_constraint", "p.oid")} FROM pg_inherits i JOIN pg_constraint p
+             ON p.conrelid = i.inhparent AND p.conname = k.conname WHERE i.inhrelid = k.conrelid LIMIT 1)
+         END AS origin,
     pg_get_constraintdef(k.oid) AS definition"""
 
 
@@ -197,7 +200,7 @@ RELATIONS: tuple[Kind, ...] = (
         create=create.constraint,
         query=f"""
             SELECT {CONSTRAINT}, k.conrelid AS parent, k.conrelid AS anchor,
-                   coalesce(off.triggers, 0)::int4 AS disabled_triggers, k.coninhcount > 0 AND NOT k.conislocal AS inherited
+                   coalesce(off.triggers, 0)::int4 AS disabled_triggers
             FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
             LEFT JOIN (SELECT g.tgconstraint, count(*) AS triggers FROM pg_trigger g
                        WHERE g.tgisinternal AND g.tgenabled <> 'O'

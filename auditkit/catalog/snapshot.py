@@ -8,7 +8,7 @@ import json
 import zipfile
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -432,6 +432,26 @@ class Snapshot:
             "ledgers": self.ledgers,
         }
         return json.dumps(manifest, ensure_ascii=True, indent=1, default=str).encode()
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain data, for a cache: quicker than a file, and nothing has to be imported. See ``from_json``."""
+        edges = [*self.raw_edges.columns, self.raw_edges.types]
+        return {
+            "manifest": self.manifest,
+            "ledgers": self.ledgers,
+            "tables": {kind: _arrow_columns(self.tables[kind]) for kind in self.kinds},
+            "edges": [list(column) for column in edges],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Snapshot:
+        """The snapshot that ``to_json`` gave."""
+        tables = {kind: _from_arrow_columns(kind, columns) for kind, columns in data["tables"].items()}
+        *columns, types = data["edges"]
+        edges = Edges(tuple(array("I", column) for column in columns), bytearray(types))
+        snapshot = cls(data["manifest"], tables, edges)
+        snapshot.ledgers = data["ledgers"]
+        return snapshot
 
     @classmethod
     def load(cls, path: str | Path) -> Snapshot:

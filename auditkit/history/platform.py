@@ -524,7 +524,7 @@ class _Audited:
                 function = re.search(rf"EXECUTE FUNCTION ({_NAME})\.", str(value["definition"]))
                 return parent is not None and function is not None and _plain(function[1]) == fact.schema
             case "table constraint":
-                own = parent is not None and not value["inherited"]
+                own = parent is not None and fact.origin is None
                 return own and not (parent and _adds(self.text, "constraint", parent, fact.name))
             case "index":
                 return fact.parent in (tables or {}) and not _creates(

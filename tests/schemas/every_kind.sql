@@ -81,7 +81,7 @@ CREATE FUNCTION app.overloaded(text, OUT l integer, INOUT m app.mood) LANGUAGE s
 CREATE FUNCTION app.atomic(a int) RETURNS int LANGUAGE sql RETURN a + 1;
 CREATE FUNCTION app.rowish() RETURNS SETOF app.point3 LANGUAGE sql BEGIN ATOMIC SELECT 1 AS x, 'b' AS y, NULL::app.mood[] AS z; END;
 CREATE FUNCTION app.my_row_number() RETURNS bigint LANGUAGE internal WINDOW IMMUTABLE AS 'window_row_number';
-CREATE FUNCTION app.supported(text) RETURNS boolean LANGUAGE internal IMMUTABLE SUPPORT text_starts_with_support AS 'booltext';
+CREATE FUNCTION app.supported(text) RETURNS boolean LANGUAGE internal IMMUTABLE SUPPORT textlike_support AS 'booltext';
 CREATE PROCEDURE app.work(a integer, INOUT b integer DEFAULT 3) LANGUAGE plpgsql SECURITY DEFINER SET work_mem = '6MB'
     AS 'BEGIN b := a; END';
 COMMENT ON PROCEDURE app.work IS 'a procedure';
