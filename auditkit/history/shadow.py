@@ -642,12 +642,14 @@ class _Scratch:
 
     def reset(self, runner: psycopg.Connection[Any]) -> None:
         """Make the session as good as new."""
-        _exec(runner, "ROLLBACK")
+        from psycopg.pq import TransactionStatus
+
+        if runner.pgconn.transaction_status != TransactionStatus.IDLE:
+            _exec(runner, "ROLLBACK")
         error = _exec(runner, "DISCARD ALL")
-        if error or (
-            self.ground.server
-            and (error := _exec(runner, f"SET SESSION AUTHORIZATION {quote(self.ground.role)}"))
-        ):
+        if error is None and self.ground.server:
+            error = _exec(runner, f"SET SESSION AUTHORIZATION {quote(self.ground.role)}")
+        if error is not None:
             raise ServerFailed(
                 f"the shadow database cannot run migrations as {self.ground.role}: {error.message}"
             )
@@ -769,7 +771,6 @@ class _Store:
 
 
 def _save(result: Replay, folder: Path) -> None:
-    result.final.save(folder / "final.snapshot")
     facts: list[Fact] = []
     places: dict[int, int] = {}
 
@@ -786,6 +787,7 @@ def _save(result: Replay, folder: Path) -> None:
         for key, changes in result.timeline.items()
     ]
     data = {
+        "final": result.final.to_json(),
         "timeline": timeline,
         "facts": [fact.to_json() for fact in facts],
         "failures": [[f.step, f.line, f.message, f.sqlstate, f.statement] for f in result.failures],
@@ -808,7 +810,7 @@ def _load(folder: Path, steps: list[Step]) -> Replay:
     }
     return Replay(
         steps=steps,
-        final=Snapshot.load(folder / "final.snapshot"),
+        final=Snapshot.from_json(data["final"]),
         timeline=timeline,
         failures=[Failure(*item) for item in data["failures"]],
         notes=data["notes"],
