@@ -481,7 +481,7 @@ def replay(
     steps = list(steps)
     with _Store(ground, steps, enabled=cache and ground.binaries is not None, clusters=continued) as store:
         done = store.longest()
-        if done == len(steps) and steps:
+        if done == len(steps):
             result = store.load(done)
         else:
             try:
@@ -517,7 +517,6 @@ def _run_steps(
         if done is None:
             progress(0, len(steps), "Preparing the shadow database")
             notes += scratch.lay(ground)
-            store.keep_ground(scratch)
         reader = scratch.reader()
         runner = scratch.runner(ground.role)
         _exec(runner, _OWN_OBJECTS)
@@ -708,17 +707,12 @@ class _Store:
             _prune(self.root)
 
     def longest(self) -> int | None:
-        """How many of the first steps need not be run: all, or those after which a cluster was kept.
-
-        None if not even the ground is in the cache.
-        """
+        """How many of the first steps need not be run: all, or those after which a cluster was kept; or None."""
         if self.root is None:
             return None
-        if (self.root / self.keys[-1] / "done").exists() and self.steps:
-            return len(self.steps)
-        for n in range(len(self.keys) - 1, -1, -1):
+        for n in range(len(self.steps), -1, -1):
             folder = self.root / self.keys[n]
-            if (folder / "done").exists() and (folder / "cluster").exists():
+            if (folder / "done").exists() and (n == len(self.steps) or (folder / "cluster").exists()):
                 return n
         return None
 
@@ -731,16 +725,6 @@ class _Store:
         folder = self.root / self.keys[done]
         os.utime(folder)
         return _load(folder, self.steps[:done])
-
-    def keep_ground(self, scratch: _Scratch) -> None:
-        """Keep the cluster before the first migration, and go on with a copy of it."""
-        if self.root is None or scratch.server is None:
-            return
-        folder = self._new_folder()
-        scratch.server.freeze(folder / "cluster")
-        scratch._embedded(scratch.ground, folder / "cluster")
-        (folder / "done").touch()
-        self._publish(folder, self.keys[0])
 
     def keep_cluster(self, scratch: _Scratch) -> None:
         if self.root is None or scratch.server is None:
