@@ -64,6 +64,8 @@ def copy(server: Server, database: str, target: Server) -> None:
     dump = run("pg_dump", "--create", "-d", server.conninfo(database))
     # What the newest pg_dump says even to servers that do not know it.
     dump = dump.replace("SET transaction_timeout = 0;", "")
+    if target.version < 150000:
+        dump = re.sub(r" LOCALE_PROVIDER = \w+", "", dump)
     if target.version < 160000:
         dump = re.sub(r", (run_as_owner|password_required|origin|failover) = [\w']+", "", dump)
     run("psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", target.conninfo("postgres"), text=dump)
