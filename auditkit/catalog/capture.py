@@ -14,7 +14,7 @@ import gc
 import threading
 import time
 from array import array
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ from auditkit.catalog import grants as acl
 from auditkit.catalog.kind import CATALOGS, META, THIS_DATABASE, Kind, render
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import COMMON, Edges, Fact, Snapshot, Table, Value
-from auditkit.catalog.watched import PART_CATALOGS, WATCHED
+from auditkit.catalog.watched import PART_CATALOGS, TEMPORARY, WATCHED
 from auditkit.connect import connect, reason
 from auditkit.errors import Unreadable
 
@@ -42,7 +42,7 @@ ATTEMPTS = 3
 VIEWS_PER_STATEMENT = 25
 #: More columns than this are read in slices, by two sessions: less memory at a time, two cores busy.
 BIG = 30_000
-SLICE = 12_000
+SLICE = 25_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
@@ -112,7 +112,7 @@ def _guard_sql(version: int) -> str:
     parts.append(
         f"SELECT 'pg_roles', count(*), sum(hash_record(ROW({roles}, rolconnlimit, rolvaliduntil))) FROM pg_roles"
     )
-    return " UNION ALL ".join(parts)
+    return f"{TEMPORARY} {' UNION ALL '.join(parts)}"
 
 
 def _touched_sql(version: int, restricted: bool) -> str:
@@ -122,7 +122,7 @@ def _touched_sql(version: int, restricted: bool) -> str:
         for w in WATCHED
         if version // 10000 >= w.since and (restricted or not w.restricted)
     ]
-    return " UNION ALL ".join(parts)
+    return f"{TEMPORARY} {' UNION ALL '.join(parts)}"
 
 
 def _unmodelled_sql(catalogs: Iterable[str]) -> str:
@@ -137,10 +137,10 @@ def _unmodelled_sql(catalogs: Iterable[str]) -> str:
     ]
     # A newer server may have new sorts of relations, types, constraints and routines in known catalogs.
     sources += [
-        "SELECT 1259::oid, oid FROM pg_class WHERE oid >= 16384 AND relkind::text !~ '[rpvmfSiIct]'",
-        "SELECT 1247::oid, oid FROM pg_type WHERE oid >= 16384 AND typtype::text !~ '[bcdermp]'",
-        "SELECT 2606::oid, oid FROM pg_constraint WHERE oid >= 16384 AND contype::text !~ '[cfnptux]'",
-        "SELECT 1255::oid, oid FROM pg_proc WHERE oid >= 16384 AND prokind::text !~ '[fpwa]'",
+        "SELECT 1259::oid, oid FROM pg_class WHERE oid >= 16384 AND relkind <> ALL('{r,p,v,m,f,S,i,I,c,t}')",
+        "SELECT 1247::oid, oid FROM pg_type WHERE oid >= 16384 AND typtype <> ALL('{b,c,d,e,r,m,p}')",
+        "SELECT 2606::oid, oid FROM pg_constraint WHERE oid >= 16384 AND contype <> ALL('{c,f,n,p,t,u,x}')",
+        "SELECT 1255::oid, oid FROM pg_proc WHERE oid >= 16384 AND prokind <> ALL('{f,p,w,a}')",
     ]
     return f"""
         SELECT i.type, count(*)::int4, (array_agg(i.identity ORDER BY u.oid))[1:3]
@@ -784,7 +784,9 @@ def _capture(
             raise result.error
     try:
         for attempt in range(ATTEMPTS):
-            counts = {catalog: count for catalog, count, _ in before.rows}
+            counts: Counter[str] = Counter()
+            for catalog, count, _ in before.rows:
+                counts[catalog] += count
             groups = [g for g in _groups(version, kinds) if _may_exist(g, counts)]
             slices: list[tuple[int, int]] = []
             if counts["pg_attribute"] > BIG:
@@ -801,7 +803,7 @@ def _capture(
             for result in (*dependencies, unmodelled, after):
                 if result.error is not None:
                     raise result.error
-            moved = sorted(c for c, *state in _changed(before, after))
+            moved = sorted({row[0] for row in set(before.rows) ^ set(after.rows)})
             if not moved and not report.torn:
                 break
             before = after
@@ -867,11 +869,6 @@ def _may_exist(group: Sequence[Kind], counts: dict[str, int]) -> bool:
     return any(kind.always or counts.get(kind.catalog, 1) for kind in group)
 
 
-def _changed(before: _Result, after: _Result) -> Iterator[tuple[Any, ...]]:
-    old = {row[0]: row[1:] for row in before.rows}
-    yield from (row for row in after.rows if old.get(row[0]) != row[1:])
-
-
 def _slices(connection: Connection, columns: int) -> list[tuple[int, int]]:
     """Ranges of oids with about ``SLICE`` columns each."""
     portions = max(2, columns // SLICE)
@@ -926,11 +923,12 @@ class Touched:
 
     @property
     def kinds(self) -> frozenset[str]:
-        """The kinds ``read_facts`` reads again: of an anchor's facts, those of other kinds are as they were."""
+        """The kinds ``read_facts`` reads again: of an anchor's facts, those of other kinds are as they were.
+
+        Which roles count as used can change without a row of theirs: cluster-wide kinds are then not among them.
+        """
         catalogs = self.catalogs
-        return frozenset(
-            kind.name for kind in KINDS.values() if kind.cluster_wide or not catalogs.isdisjoint(kind.sources)
-        )
+        return frozenset(kind.name for kind in KINDS.values() if not catalogs.isdisjoint(kind.sources))
 
 
 def _keep_plans(connection: Connection, server: _Server) -> None:

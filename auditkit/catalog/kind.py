@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
@@ -173,12 +174,12 @@ class Kind:
         found = [name for name in names if name not in META and not name.startswith("pg_")]
         return [*found, "definition"] if self.definition else found
 
-    @property
+    @cached_property
     def cluster_wide(self) -> bool:
         """Whether its facts depend on the whole cluster, so that they are always read together."""
         return "0::oid AS anchor" in self.query
 
-    @property
+    @cached_property
     def sources(self) -> frozenset[str]:
         """The watched catalogs whose rows can change a fact of this kind without renaming anything."""
         return frozenset(re.findall(r"\bpg_[a-z_]+", self.query)) - ({"pg_namespace"} - {self.catalog})

@@ -45,18 +45,15 @@ _COLUMNS = f"""
            CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
            nullif(a.attstattarget, -1)::int4 AS statistics_target,
            {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options,
-           (a.attnum - CASE WHEN gone.numbers IS NULL THEN 0 ELSE
-               (SELECT count(*) FROM unnest(gone.numbers) g WHERE g < a.attnum) END)::int4 AS position
+           (row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum))::int4 AS position
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
+         {{slice c.oid}} {{only c.oid}}
     JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_attrdef d ON a.atthasdef AND d.adrelid = a.attrelid AND d.adnum = a.attnum
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{slice d.adrelid}} {{only d.adrelid}}
     LEFT JOIN pg_inherits inh ON inh.inhrelid = a.attrelid AND inh.inhseqno = 1
     LEFT JOIN pg_constraint nn ON nn.contype = 'n' AND nn.conrelid = a.attrelid AND nn.conkey[1] = a.attnum
-              AND (nn.connoinherit OR NOT nn.convalidated)
-    LEFT JOIN (SELECT g.attrelid, array_agg(g.attnum) AS numbers FROM pg_attribute g
-               WHERE g.attisdropped AND g.attnum > 0 AND g.attrelid >= 16384 {{only g.attrelid}}
-               GROUP BY g.attrelid) gone ON gone.attrelid = a.attrelid
+              AND (nn.connoinherit OR NOT nn.convalidated) {{slice nn.conrelid}} {{only nn.conrelid}}
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
 
 CONSTRAINT = f"""
@@ -200,11 +197,9 @@ RELATIONS: tuple[Kind, ...] = (
         create=create.constraint,
         query=f"""
             SELECT {CONSTRAINT}, k.conrelid AS parent, k.conrelid AS anchor,
-                   coalesce(off.triggers, 0)::int4 AS disabled_triggers
+                   CASE WHEN k.contype = 'f' THEN (SELECT count(*) FROM pg_trigger g WHERE g.tgconstraint = k.oid
+                        AND g.tgisinternal AND g.tgenabled <> 'O')::int4 ELSE 0 END AS disabled_triggers
             FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
-            LEFT JOIN (SELECT g.tgconstraint, count(*) AS triggers FROM pg_trigger g
-                       WHERE g.tgisinternal AND g.tgenabled <> 'O'
-                       GROUP BY g.tgconstraint) off ON off.tgconstraint = k.oid
             WHERE k.oid >= 16384 AND k.conrelid <> 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')
               AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}""",
     ),
@@ -229,17 +224,16 @@ RELATIONS: tuple[Kind, ...] = (
                    CASE WHEN k.oid IS NULL THEN pg_get_indexdef(i.indexrelid) END AS definition,
                    i.indisvalid AS valid, i.indisclustered AS clustered, i.indisreplident AS replica_identity,
                    {options("c.reloptions")} AS options, ts.spcname AS tablespace,
-                   st.targets AS statistics_targets
+                   CASE WHEN i.indexprs IS NOT NULL THEN (
+                       SELECT array_agg(a.attnum || '=' || a.attstattarget ORDER BY a.attnum) FROM pg_attribute a
+                       WHERE a.attrelid = c.oid AND a.attstattarget >= 0) END AS statistics_targets
             FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace
             JOIN pg_class t ON t.oid = i.indrelid AND t.relkind IN ('r', 'p', 'm') AND t.relpersistence <> 't'
+                 {{slice t.oid}}
             JOIN pg_namespace tn ON tn.oid = t.relnamespace
             LEFT JOIN pg_constraint k ON k.conrelid = i.indrelid AND k.conindid = i.indexrelid
-                  AND k.contype IN ('p', 'u', 'x')
+                  AND k.contype IN ('p', 'u', 'x') {{slice k.conrelid}}
             LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
-            LEFT JOIN (SELECT a.attrelid, array_agg(a.attnum || '=' || a.attstattarget ORDER BY a.attnum) AS targets
-                       FROM pg_attribute a JOIN pg_class x ON x.oid = a.attrelid AND x.relkind IN ('i', 'I')
-                       WHERE a.attrelid >= 16384 AND a.attstattarget >= 0 {{only a.attrelid}}
-                       GROUP BY a.attrelid) st ON st.attrelid = c.oid
             WHERE i.indexrelid >= 16384 {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}""",
     ),
     Kind(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from auditkit.catalog.kind import THIS_DATABASE
 
-_RELATION_IS_TEMPORARY = "(SELECT oid FROM pg_class WHERE relpersistence = 't')"
+#: Goes before a query made of ``Watched.where``.
+TEMPORARY = "WITH temporary AS MATERIALIZED (SELECT oid FROM pg_class WHERE relpersistence = 't')"
+_RELATION_IS_TEMPORARY = "(SELECT oid FROM temporary)"
 _SCHEMA_IS_TEMPORARY = "(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp')"
 
 
@@ -67,11 +69,11 @@ WATCHED: tuple[Watched, ...] = (
     Watched("pg_db_role_setting", "setrole", "0::oid", f"setdatabase IN (0, {THIS_DATABASE})"),
     Watched("pg_default_acl"),
     # Only what no other catalog tells: the members of extensions and the owners of sequences.
+    Watched("pg_depend", "objid", where="refclassid = 3079 AND deptype = 'e'"),
     Watched(
         "pg_depend",
         "objid",
-        where="refclassid = 3079 AND deptype = 'e' OR classid = 1259 AND deptype = 'a' "
-        "AND objid IN (SELECT seqrelid FROM pg_sequence)",
+        where="(classid, objid) IN (SELECT 1259::oid, seqrelid FROM pg_sequence) AND deptype = 'a'",
     ),
     Watched(
         "pg_description",
