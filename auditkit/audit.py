@@ -62,8 +62,16 @@ def take(source: Source, settings: Settings, *, progress: Progress = silent) -> 
     if source.type == "live":
         progress(0, 1, f"Reading {source.name}")
         return _capture(source)
+    return _end_state(source, settings, None, progress)[0]
+
+
+def _end_state(
+    source: Source, settings: Settings, like: Snapshot | None, progress: Progress
+) -> tuple[Snapshot, platform.Base]:
+    """What the migrations lead to when they are replayed on a ground like that of the database *like*."""
     migrations = _migrations(settings, ref=source.value or None)
-    result = replay(_steps(migrations), _ground(settings, None, migrations)[0], progress=progress)
+    ground, base = _ground(settings, like, migrations)
+    result = replay(_steps(migrations), ground, progress=progress)
     if result.failures:
         failure = result.failures[0]
         step = result.steps[failure.step]
@@ -72,13 +80,13 @@ def take(source: Source, settings: Settings, *, progress: Progress = silent) -> 
             "correct the migration, or compare with an environment instead"
         )
     result.final.manifest["name"] = source.name
-    return result.final
+    return result.final, base
 
 
 def _capture(source: Source) -> Snapshot:
     """Catalog and ledgers of a live environment, over short read-only sessions."""
-    with connect(source.value, name=source.name) as connection:
-        snapshot = capture(source.value, name=source.name)
+    with connect(source.conninfo, name=source.name) as connection:
+        snapshot = capture(source.conninfo, name=source.name)
         snapshot.ledgers = ledgers.read_ledgers(connection)
     return snapshot
 
@@ -105,20 +113,33 @@ def _read_all(
 
 
 def diff(left: Source, right: Source, settings: Settings, *, progress: Progress = silent) -> dict[str, Any]:
-    """The document ``auditkit.diff/1``: how *right* differs from *left*."""
+    """The document ``auditkit.diff/1``: how *right* differs from *left*.
+
+    Migrations beside a database are replayed on a ground like that database's: its platform and its operator's
+    roles are no differences. ``equal`` is only true if everything could be read.
+    """
+    sources = (left, right)
+    databases = [source for source in sources if source.type != "migrations"]
     with ThreadPoolExecutor(max_workers=2) as pool:
-        sides = list(pool.map(lambda source: take(source, settings, progress=progress), (left, right)))
+        taken = list(pool.map(lambda source: take(source, settings, progress=progress), databases))
+    base = None
+    if len(taken) == 1:
+        meant, base = _end_state(left if left.type == "migrations" else right, settings, taken[0], progress)
+        sides = [meant if source.type == "migrations" else taken[0] for source in sources]
+    else:
+        sides = taken or [take(source, settings, progress=progress) for source in sources]
     result = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
+    if base:
+        result.deltas = [d for d in result.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+    not_checked = [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]]
     return {
         "format": "auditkit.diff/1",
         "left": left.name,
         "right": right.name,
-        "equal": not result.deltas,
+        "equal": not result.deltas and not any(item.get("blocking", True) for item in not_checked),
         "deltas": [_delta(delta) for delta in result.deltas],
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
-        "not_checked": [
-            {"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]
-        ],
+        "not_checked": not_checked,
     }
 
 
@@ -129,28 +150,32 @@ def history(
     migrations = _migrations(settings)
     histories: dict[str, History] = {}
     problems: list[dict[str, Any]] = []
+    unreached: list[AuditError] = []
     for number, source in enumerate(sources):
         progress(number, len(sources), f"Reading the ledger of {source.name}")
         try:
             if source.type == "live":
-                with connect(source.value, name=source.name) as connection:
+                with connect(source.conninfo, name=source.name) as connection:
                     found = ledgers.read_history(connection, migrations.tool)
             else:
                 found = ledgers.choose(take(source, settings).ledgers, migrations.tool)
         except ConfigError:
             raise
         except AuditError as error:
+            unreached.append(error)
             problems.append(_unreached(source.name, error))
             continue
         histories[source.name] = found
         problems += [{"environment": source.name, **item} for item in found.not_checked]
-    if sources and not histories:
-        raise AuditError("; ".join(p["why"] for p in problems))
+    if unreached and not histories:
+        raise unreached[0]
     return states(migrations, histories), problems
 
 
 def _unreached(name: str, error: AuditError) -> dict[str, Any]:
-    return {"environment": name, "what": "the environment", "why": str(error), "fix": "run `auditkit doctor`"}
+    # Messages say what happened, then what to do; the name has a place of its own here.
+    why, _, fix = str(error).removeprefix(f"{name}: ").rpartition("; ")
+    return {"environment": name, "what": "the environment", "why": why or fix, "fix": fix}
 
 
 def _migrations(settings: Settings, ref: str | None = None) -> Migrations:
@@ -290,7 +315,7 @@ def _meant(
                     "environment": name,
                     "what": f"{step.file or step.version}, line {failure.line}",
                     "why": f"replaying {which} failed there: {failure.message}",
-                    "fix": "correct the migration, or see docs/replay.md",
+                    "fix": "correct the migration, or name a server that can run it: [shadow] server",
                     # What the ledger's order or text cannot do in the shadow is a clue, not a hole.
                     "blocking": result is intended,
                 }

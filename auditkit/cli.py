@@ -53,6 +53,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _complain("stopped; nothing was changed", 130)
     except KeyboardInterrupt:
         code = _complain("stopped; nothing was changed", 130)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
+        code = 2
     except click.ClickException as error:
         usage = (
             f" (see `{error.ctx.command_path} --help`)"
@@ -185,8 +188,11 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool) -> None:
     """Read everything about SOURCE at one instant and save it as one file."""
     from auditkit import audit
+    from auditkit.history import ledgers
 
     settings = _settings(ctx)
+    if output and not Path(output).parent.is_dir():  # said before the reading, which may take minutes
+        raise ConfigError(f"cannot write {output}: no such folder; choose another place with -o")
     with _progress(ctx) as progress:
         taken = audit.take(settings.source(source), settings, progress=progress)
     name = Path(taken.manifest["name"] or "database").name
@@ -195,6 +201,7 @@ def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool)
         taken.save(path)
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place with -o") from None
+    unread = [*taken.manifest["not_checked"], *ledgers.choose(taken.ledgers).not_checked]
     summary = {**taken.manifest, "file": str(path), "fingerprint": taken.fingerprint, "facts": len(taken)}
     if as_json:
         _print_json({"format": "auditkit.snapshot/1", **summary, "unmodelled": taken.unmodelled})
@@ -202,9 +209,9 @@ def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool)
         click.echo(
             f"{path}: {len(taken):,} facts of {taken.manifest['database']}, fingerprint {taken.fingerprint[:12]}"
         )
-        for item in taken.manifest["not_checked"]:
-            click.echo(f"  not checked: {item['what']}: {item['why']}; {item['fix']}", err=True)
-    if taken.manifest["status"] != "complete":
+    for item in unread:
+        click.echo(f"not checked: {item['what']}: {item['why']}; {item['fix']}", err=True)
+    if taken.manifest["status"] != "complete" or unread:
         raise click.exceptions.Exit(3)
 
 
@@ -238,20 +245,14 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
     rows = document["migrations"]
     agreeing = [r for r in rows if set(r["states"].values()) == {"applied"}]
     shown = rows if show_all else [r for r in rows if r not in agreeing]
-    labels = [f"{r['version']} {r['name']}".strip() for r in shown]
-    width = max([len(label) for label in labels] + [9])
-    if shown:
-        click.echo(f"{'migration':<{width}}  " + "  ".join(names))
-    for label, row in zip(labels, shown, strict=True):
-        cells = []
-        for name in names:
-            state = row["states"].get(name, "unknown")
-            cells.append(f"{_STATES.get(state, ' ')} {state}" if state != "applied" else "✓")
-        widths = [max(len(name), 0) for name in names]
-        click.echo(
-            f"{label:<{width}}  "
-            + "  ".join(f"{c:<{w}}" for c, w in zip(cells, widths, strict=True)).rstrip()
-        )
+    table = [["migration", *names]]
+    for row in shown:
+        states = (row["states"].get(name) for name in names)  # none where the ledger could not be read
+        cells = ["✓" if s == "applied" else f"{_STATES[s]} {s}" if s else "not readable" for s in states]
+        table.append([f"{row['version']} {row['name']}".strip(), *cells])
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table if shown else ():
+        click.echo("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
     if agreeing and not show_all:
         click.echo(
             f"{len(agreeing)} {'migration is' if len(agreeing) == 1 else 'migrations are'} applied everywhere."
@@ -285,8 +286,8 @@ def diff(ctx: click.Context, left: str, right: str, as_json: bool) -> None:
     if result["deltas"]:
         raise click.exceptions.Exit(1)
     if not as_json:
-        click.echo("equal")
-    if any(item.get("blocking", True) for item in result["not_checked"]):
+        click.echo("equal" if result["equal"] else "equal in what could be read")
+    if not result["equal"]:
         raise click.exceptions.Exit(3)
 
 

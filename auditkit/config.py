@@ -18,17 +18,27 @@ from pathlib import Path
 from typing import Any, Literal
 
 from auditkit.connect import has_password
-from auditkit.errors import ConfigError
+from auditkit.errors import ConfigError, NotConfigured
 
 SEVERITIES = ("info", "low", "medium", "high", "critical")
-_KEYS: dict[str, set[str]] = {
-    "": {"environments", "migrations", "shadow", "report", "compare", "ignore"},
-    "migrations": {"path", "tool"},
-    "shadow": {"server", "role"},
-    "report": {"out_dir", "fail_on"},
-    "compare": {"owners", "grants", "comments", "schemas"},
-    "ignore": {"kind", "schema", "name", "reason", "until"},
-    "environments": {"url", "url_env", "snapshot"},
+#: Section → setting → its type, and what to call that in a message.
+_TEXT, _FLAG, _TABLE = (str, "a text in quotes"), (bool, "true or false"), (dict, "a table")
+_LIST, _DATE = (list, "a list of texts"), ((str, dt.date), "a date like 2027-01-31")
+_KEYS: dict[str, dict[str, tuple[Any, str]]] = {
+    "": {
+        "environments": (dict, 'a table of NAME = "service=…"'),
+        "migrations": _TABLE,
+        "shadow": _TABLE,
+        "report": _TABLE,
+        "compare": _TABLE,
+        "ignore": (list, "written as [[ignore]] tables"),
+    },
+    "migrations": {"path": _TEXT, "tool": _TEXT},
+    "shadow": {"server": _TEXT, "role": _TEXT},
+    "report": {"out_dir": _TEXT, "fail_on": _TEXT},
+    "compare": {"owners": _FLAG, "grants": _FLAG, "comments": _FLAG, "schemas": _LIST},
+    "ignore": {"kind": _TEXT, "schema": _TEXT, "name": _TEXT, "reason": _TEXT, "until": _DATE},
+    "environments": {"url": _TEXT, "url_env": _TEXT, "snapshot": _TEXT},
 }
 
 
@@ -37,12 +47,29 @@ class Source:
     """Anything that has a schema and can stand on either side of a comparison.
 
     ``type`` is ``live`` (``value`` is a libpq connection string), ``snapshot`` (``value`` is a path) or
-    ``migrations`` (``value`` is a git reference, or empty for the files on disk).
+    ``migrations`` (``value`` is a git reference, or empty for the files on disk). ``variable`` is the
+    environment variable that a live one's connection string is taken from, if it is.
     """
 
     name: str
     type: Literal["live", "snapshot", "migrations"]
     value: str = field(repr=False)
+    variable: str | None = None
+
+    @property
+    def conninfo(self) -> str:
+        """The connection string of a live source.
+
+        Raises:
+            NotConfigured: it is to come from a variable that is not set. Only now: that must not stop
+                audits of the other environments.
+        """
+        if not self.value:
+            raise NotConfigured(
+                f"{self.name}: the environment variable {self.variable} is not set; set it to the connection "
+                "string, or change url_env in auditkit.toml"
+            )
+        return self.value
 
 
 @dataclass(frozen=True)
@@ -116,6 +143,10 @@ class Settings:
         if "://" in text or re.match(r"\s*\w+\s*=", text):
             return Source(_database_name(text), "live", text)
         if text.endswith(".snapshot") or "/" in text or Path(text).is_file():
+            if Path(text).is_dir():
+                raise ConfigError(
+                    f"{text} is a folder, not a snapshot file; name a file that `auditkit snapshot` made"
+                )
             if not Path(text).is_file():
                 raise ConfigError(
                     f"no such snapshot file: {text}; make one with `auditkit snapshot ENV -o FILE.snapshot`"
@@ -187,8 +218,6 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
     sections: dict[str, dict[str, Any]] = {}
     for name in ("migrations", "shadow", "report", "compare"):
         section = data.get(name, {})
-        if not isinstance(section, dict):
-            raise ConfigError(f"{where}: [{name}] must be a table, for example [{name}] on a line of its own")
         _check_keys(section, name, where)
         sections[name] = section
     environments = _environments(data.get("environments", {}), base, where)
@@ -196,10 +225,12 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         local = _supabase_local(base)
         if local:
             environments = {"local": local, **environments}
-    fail_on = os.environ.get("AUDITKIT_FAIL_ON") or str(sections["report"].get("fail_on", "medium"))
+    fail_on = check_severity(sections["report"].get("fail_on", "medium"), where)
+    if "AUDITKIT_FAIL_ON" in os.environ:
+        fail_on = check_severity(os.environ["AUDITKIT_FAIL_ON"], "AUDITKIT_FAIL_ON")
     server = os.environ.get("AUDITKIT_SHADOW_SERVER") or sections["shadow"].get("server")
     if server and server != "embedded" and not os.environ.get("AUDITKIT_SHADOW_SERVER"):
-        _refuse_password(str(server), f"{where}: [shadow] server")
+        _refuse_password(server, f"{where}: [shadow] server")
     out_dir = os.environ.get("AUDITKIT_OUT_DIR") or sections["report"].get("out_dir", "reports")
     return Settings(
         root=base,
@@ -209,13 +240,13 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         tool=sections["migrations"].get("tool"),
         shadow_server=None if server == "embedded" else server,
         shadow_role=sections["shadow"].get("role"),
-        out_dir=base / str(out_dir),
-        fail_on=check_severity(fail_on, where),
+        out_dir=base / out_dir,
+        fail_on=fail_on,
         ignore=tuple(_ignore(data.get("ignore", []), where)),
         schemas=tuple(sections["compare"].get("schemas", ())),
-        owners=bool(sections["compare"].get("owners", True)),
-        grants=bool(sections["compare"].get("grants", True)),
-        comments=bool(sections["compare"].get("comments", True)),
+        owners=sections["compare"].get("owners", True),
+        grants=sections["compare"].get("grants", True),
+        comments=sections["compare"].get("comments", True),
     )
 
 
@@ -226,9 +257,7 @@ def check_severity(value: str, where: str = "--fail-on") -> str:
     return value
 
 
-def _environments(section: Any, base: Path, where: str) -> dict[str, Source]:
-    if not isinstance(section, dict):
-        raise ConfigError(f'{where}: [environments] must be a table of NAME = "service=…"')
+def _environments(section: Mapping[str, Any], base: Path, where: str) -> dict[str, Source]:
     found: dict[str, Source] = {}
     for name, entry in section.items():
         label = f"{where}: environment {name}"
@@ -237,14 +266,15 @@ def _environments(section: Any, base: Path, where: str) -> dict[str, Source]:
         elif isinstance(entry, dict):
             _check_keys(entry, "environments", label)
             if "url_env" in entry:
-                variable = str(entry["url_env"])
-                text = os.environ.get(variable, "")
-                # An unset variable must not stop audits of the other environments; connecting says so.
-                found[name] = Source(name, "live", text or f"service=unset-{_word(variable)}")
+                variable = entry["url_env"]
+                found[name] = Source(name, "live", os.environ.get(variable, ""), variable)
                 continue
-            text = str(entry.get("url") or entry.get("snapshot") or "")
+            text = entry.get("url") or entry.get("snapshot") or ""
         else:
-            raise ConfigError(f"{label}: must be a connection string, not {type(entry).__name__}")
+            raise ConfigError(
+                f"{label}: must be a connection string or the path of a snapshot, not {type(entry).__name__}; "
+                f'write {_word(name)} = "service=…"'
+            )
         if not text:
             raise ConfigError(f'{label}: is empty; write {_word(name)} = "service=…"')
         if "://" not in text and "=" not in text:
@@ -280,11 +310,11 @@ def _supabase_local(base: Path) -> Source | None:
     return Source("local", "live", f"postgresql://postgres:postgres@127.0.0.1:{port}/postgres")
 
 
-def _ignore(entries: Any, where: str) -> Iterable[IgnoreRule]:
-    if not isinstance(entries, list):
-        raise ConfigError(f"{where}: write ignore rules as [[ignore]] tables")
+def _ignore(entries: Iterable[Any], where: str) -> Iterable[IgnoreRule]:
     for number, entry in enumerate(entries, 1):
         label = f"{where}: ignore rule {number}"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{label}: must be a table; write it as [[ignore]] and its settings below")
         _check_keys(entry, "ignore", label)
         if not entry.get("reason"):
             raise ConfigError(f'{label}: needs reason = "…", so that the next reader knows why')
@@ -299,22 +329,27 @@ def _ignore(entries: Any, where: str) -> Iterable[IgnoreRule]:
         if not any(entry.get(key) for key in ("kind", "schema", "name")):
             raise ConfigError(f"{label}: names nothing; give kind, schema or name")
         yield IgnoreRule(
-            reason=str(entry["reason"]),
-            kind=str(entry.get("kind", "")),
-            schema=str(entry.get("schema", "")),
-            name=str(entry.get("name", "")),
+            reason=entry["reason"],
+            kind=entry.get("kind", ""),
+            schema=entry.get("schema", ""),
+            name=entry.get("name", ""),
             until=until,
         )
 
 
 def _check_keys(section: Mapping[str, Any], name: str, where: str) -> None:
-    for key in section:
+    """Every setting is known and of the right type; a wrong one is never ignored. Values are not repeated."""
+    inside = f" in [{name}]" if name else ""
+    for key, value in section.items():
         if key not in _KEYS[name]:
-            inside = f" in [{name}]" if name else ""
             raise ConfigError(
                 f"{where}: unknown setting '{key}'{inside}{_suggest(key, _KEYS[name])}; "
                 f"known: {', '.join(sorted(_KEYS[name]))}"
             )
+        wanted, words = _KEYS[name][key]
+        items = value if wanted is list and words == _LIST[1] else ()
+        if not isinstance(value, wanted) or not all(isinstance(item, str) for item in items):
+            raise ConfigError(f"{where}: '{key}'{inside} must be {words}, not {type(value).__name__}")
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:

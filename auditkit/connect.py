@@ -43,8 +43,8 @@ def redact(text: str) -> str:
     return _PAIR_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
 
 
-def parse(conninfo: str) -> dict[str, Any]:
-    """Split a libpq connection string into keywords.
+def parse(conninfo: str, name: str = "") -> dict[str, Any]:
+    """Split a libpq connection string into keywords; *name* is the environment's, for messages.
 
     Raises:
         ConfigError: it cannot be parsed. libpq's own message quotes the string, password and all
@@ -54,12 +54,33 @@ def parse(conninfo: str) -> dict[str, Any]:
     from psycopg.conninfo import conninfo_to_dict
 
     try:
-        return dict(conninfo_to_dict(conninfo))
+        words = dict(conninfo_to_dict(conninfo))
+        if not _password_in_the_wrong_place(conninfo, words):
+            return words
     except (ProgrammingError, UnicodeDecodeError):
-        raise ConfigError(
-            "the connection string cannot be parsed (check quoting and percent-encoding, for example @ in a "
-            "password is %40); use a service file or .pgpass to keep passwords out of it"
-        ) from None
+        pass
+    raise ConfigError(
+        f"{name}{': ' if name else ''}the connection string cannot be parsed (check quoting and percent-encoding: "
+        "in a password @ is %40, / is %2F, % is %25); a service file or .pgpass keeps passwords out of it"
+    )
+
+
+def _password_in_the_wrong_place(conninfo: str, words: dict[str, Any]) -> bool:
+    """Whether an unescaped @ or / in a URL made libpq take a piece of the password for host, port or database.
+
+    Those are shown in messages, so such a URL is refused before anything is done with it.
+    """
+    url = re.match(r"\s*postgres(?:ql)?://(.*)", conninfo, re.DOTALL)
+    if not url:
+        return False
+    rest = url[1]
+    address, _, _ = rest.partition("?")
+    before, at, after = address.partition("@")
+    return (
+        (bool(at) and ("@" in after or "/" in before))
+        or any("@" in str(words.get(key) or "") for key in ("host", "port"))
+        or ("@" in str(words.get("dbname") or "") and "%40" not in rest)
+    )
 
 
 def describe(conninfo: str) -> str:
@@ -92,7 +113,7 @@ def connect(conninfo: str, *, name: str | None = None, timeout: int = 10) -> psy
     """
     import psycopg
 
-    words = parse(conninfo)
+    words = parse(conninfo, name or "")
     words.setdefault("connect_timeout", timeout)
     words.setdefault("client_encoding", "utf8")
     words["application_name"] = "auditkit"
@@ -130,6 +151,6 @@ def _advice(message: str) -> str:
         return "check the database and role names"
     if "ssl" in lower or "certificate" in lower:
         return "check sslmode and the certificates"
-    if "service" in lower:
+    if "definition of service" in lower or "service file" in lower:
         return "check the service file (PGSERVICEFILE, ~/.pg_service.conf)"
     return "check host, port and network access, then run `auditkit doctor`"

@@ -99,7 +99,7 @@ def _environment(source: config.Source) -> list[Check]:
     from auditkit.history import ledgers
 
     try:
-        with connect(source.value, name=source.name) as connection:
+        with connect(source.conninfo, name=source.name) as connection:
             row = connection.execute(
                 "SELECT current_setting('server_version'), current_database(), current_user, "
                 "pg_is_in_recovery(), r.rolsuper FROM pg_roles r WHERE r.rolname = current_user"

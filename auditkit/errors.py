@@ -27,6 +27,12 @@ class ConnectionFailed(AuditError):
     """A database could not be reached, or it refused the role, password or TLS setting."""
 
 
+class NotConfigured(ConnectionFailed):
+    """An environment's address is missing. Alone it is a wrong setting; among others it is one not reached."""
+
+    exit_code = 2
+
+
 class Unreadable(AuditError):
     """A database answered but what was asked for may not or cannot be read there."""
 
