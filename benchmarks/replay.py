@@ -3,9 +3,9 @@
     python benchmarks/replay.py [--migrations 300] [--rounds 3]
 
 Generates a history (tables, columns, functions, views, policies, triggers, indexes; about 4.5 statements per
-migration), then in each round, interleaved: psql runs all files in one process on a fresh database of a
-running server (the limit); auditkit replays them from nothing (its server's start included) and again
-unchanged. Prints medians and the ratio to psql.
+migration), then in each round, interleaved: psql runs the files one by one, as a person or a script does, and
+all in one process (the bare minimum), each on a fresh database of a running server; auditkit replays
+them from nothing (its server's start included), again unchanged, and with one more. Prints medians and ratios.
 """
 
 from __future__ import annotations
@@ -69,26 +69,29 @@ def main() -> None:
     options = parser.parse_args()
     steps = history(options.migrations)
     binaries = server.find_binaries()
-    times: dict[str, list[float]] = {"psql": [], "cold": [], "unchanged": [], "one more": []}
+    labels = ("psql -f each", "psql -f all", "cold", "unchanged", "one more")
+    times: dict[str, list[float]] = {label: [] for label in labels}
     psql = binaries.bindir / "psql"
     with tempfile.TemporaryDirectory() as folder, server.start(binaries=binaries, label="bench") as running:
-        files = []
+        files: list[str] = []
         for step in steps:
             file = Path(folder, f"{step.version}.sql")
             file.write_text(f"BEGIN;\n{step.sql}COMMIT;\n")
-            files += ["-f", str(file)]
+            files.append(str(file))
         os.environ["AUDITKIT_CACHE_DIR"] = str(Path(folder, "cache"))
         server.start(binaries=binaries).stop()  # initdb is cached for both sides
         for number in range(options.rounds):
-            target = running.create_database(f"b{number}")
+            command = [psql if psql.exists() else "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1"]
+            target = running.create_database(f"each{number}")
             begun = time.perf_counter()
-            subprocess.run(
-                [psql if psql.exists() else "psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", target, *files],
-                check=True,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            times["psql"].append(time.perf_counter() - begun)
+            for file in files:
+                subprocess.run([*command, target, "-f", file], check=True, stderr=subprocess.DEVNULL)
+            times["psql -f each"].append(time.perf_counter() - begun)
+            target = running.create_database(f"all{number}")
+            begun = time.perf_counter()
+            every = [word for file in files for word in ("-f", file)]
+            subprocess.run([*command, target, *every], check=True, stderr=subprocess.DEVNULL)
+            times["psql -f all"].append(time.perf_counter() - begun)
             shutil.rmtree(Path(folder, "cache", "replays"), ignore_errors=True)
             for label in ("cold", "unchanged"):
                 begun = time.perf_counter()
@@ -105,8 +108,10 @@ def main() -> None:
     print(
         f"{len(steps)} migrations, {statements} statements, PostgreSQL {binaries.major}, {options.rounds} rounds, medians"
     )
+    print(f"{'':>14}{'seconds':>10}{'× each':>9}{'× all':>9}")
     for label, median in medians.items():
-        print(f"{label:>10}  {median:6.2f} s  {median / medians['psql']:5.2f} × psql")
+        ratios = [median / medians[peer] for peer in ("psql -f each", "psql -f all")]
+        print(f"{label:>14}{median:>10.2f}{ratios[0]:>9.2f}{ratios[1]:>9.2f}")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ ATTEMPTS = 3
 VIEWS_PER_STATEMENT = 25
 #: More columns than this are read in slices, by two sessions: less memory at a time, two cores busy.
 BIG = 30_000
-SLICE = 25_000
+SLICE = 60_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
@@ -359,6 +359,8 @@ class _Builder:
         table = self.tables[kind.name]
         start = len(table)
 
+        if kind.ordinal:
+            columns[kind.ordinal] = _ranks(columns["oid"], columns[kind.ordinal])
         raw_columns = [columns[name] for name in attributes]
         raw_columns += [columns.get(name, empty) for name in ("typmod", "acl_type", "acl_owner")]
         share = self._shared.setdefault
@@ -560,6 +562,22 @@ class _Builder:
             for i, name in enumerate(table.parents):
                 if name in inherited and i not in table.extensions:
                     table.extensions[i] = inherited[name]
+
+
+def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
+    """Positions within each oid without gaps: 1, 2, 4 becomes 1, 2, 3."""
+    ranks = list(positions)
+    highest = dict(sorted(zip(oids, positions, strict=True)))
+    gaps = {oid for oid, count in Counter(oids).items() if highest[oid] != count}
+    if gaps:
+        places: dict[int, list[int]] = defaultdict(list)
+        for place, oid in enumerate(oids):
+            if oid in gaps:
+                places[oid].append(place)
+        for siblings in places.values():
+            for rank, place in enumerate(sorted(siblings, key=positions.__getitem__), 1):
+                ranks[place] = rank
+    return ranks
 
 
 # --- reading -----------------------------------------------------------------------------------------------

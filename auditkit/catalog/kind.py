@@ -125,7 +125,8 @@ class Kind:
             statements of its own because it takes locks.
         never_null: attributes that are NULL only if the object was dropped while it was read.
         own_membership: belongs to an extension only if it is itself a member, not through its parent.
-        ordinal: attribute that is a position among siblings: compared as an order, not as a number.
+        ordinal: attribute that is a position among siblings; the gaps that dropped ones left are closed when it is read,
+            and it is compared as an order, not as a number.
         create: gives the statements which create the object, where that is simple.
     """
 

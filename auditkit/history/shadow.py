@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any
 import auditkit
 from auditkit import server as servers
 from auditkit.catalog import capture
+from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Address, Fact, Key, Snapshot
 from auditkit.connect import connect, reason
 from auditkit.errors import ServerFailed
@@ -399,6 +400,15 @@ class _Follower:
             line, text = (statement.line, _excerpt(statement.text)) if statement else (None, None)
             self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
 
+    def agrees(self, final: Snapshot) -> bool:
+        """Whether the facts are those of a full read; roles that came into use meanwhile are added first."""
+        for kind in (k.name for k in KINDS.values() if k.cluster_wide):
+            for fact in final.iter(kind):
+                if fact.key not in self.facts:
+                    self.facts[fact.key] = fact
+                    self.timeline.setdefault(fact.key, [Change(-1, None, None, fact)])
+        return {f.key: f.attributes for f in final.iter()} == {k: f.attributes for k, f in self.facts.items()}
+
     def _dropped(self, since: int) -> dict[Address, int]:
         rows = self.reader.execute(
             f"SELECT classid::bigint, objid::bigint, objsubid, xmin::text::bigint FROM {SCHEMA}.dropped "
@@ -538,8 +548,7 @@ def _run_steps(
         )
         runner.close()
         final = scratch.snapshot()
-        followed = {key: fact.attributes for key, fact in follower.facts.items()}
-        if not always_full and {fact.key: fact.attributes for fact in final.iter()} != followed:
+        if not follower.agrees(final) and not always_full:
             raise _Strayed
         reader.close()
         result = Replay(
