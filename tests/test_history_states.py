@@ -134,6 +134,12 @@ def test_two_files_of_one_version_the_row_goes_to_the_right_one() -> None:
     assert shown(hold([A, other], [row("1", "other", other.sql)])) == ["1 a pending", "1 other applied"]
 
 
+def test_two_migrations_of_one_time_stamp_are_two() -> None:
+    other = file("1", "other", "create table other ();")
+    rows = [row("1", "a", None), row("1", "other", None)]
+    assert shown(hold([A, other], rows, tool="prisma")) == ["1 a applied", "1 other applied"]
+
+
 def test_a_row_without_a_file_is_unknown_and_stands_in_its_place() -> None:
     histories = {
         "p": History("supabase", "t", (row("2", "x", "select 1"),)),

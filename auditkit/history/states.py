@@ -241,7 +241,7 @@ class _Side:
     def match(self) -> None:
         if not self.history.readable:
             return
-        rows = _latest(self.history.rows)
+        rows = _latest(self.history.rows, self.history.tool)
         whole = self.ledger.whole if self.ledger else ""
         if whole == "heads":
             self._heads(rows)
@@ -531,11 +531,15 @@ class _Side:
         )
 
 
-def _latest(rows: Iterable[Row]) -> list[Row]:
-    """The last row of each migration: tools add a row when one is retried, rolled back or rerun."""
+def _latest(rows: Iterable[Row], tool: str | None) -> list[Row]:
+    """The last row of each migration: tools add a row when one is retried, rolled back or rerun.
+
+    Two migrations may bear the same time stamp (Prisma allows it); a row that undoes one has another name.
+    """
     latest: dict[tuple[str, str], Row] = {}
     for row in sorted(rows, key=lambda row: row["position"] or 0):
-        latest[row["version"], row["name"] if not row["version"] else ""] = row
+        named = tool != "flyway" or not row["version"]
+        latest[row["version"], row["name"] if named else ""] = row
     return list(latest.values())
 
 
