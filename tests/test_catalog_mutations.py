@@ -1,3 +1,4 @@
+# ruff: noqa: E501  (the table of changes reads best with one change per line)
 """One change made by hand, one delta: no attribute of any kind is forgotten, and none is reported twice."""
 
 from __future__ import annotations

@@ -227,7 +227,7 @@ _ALL: tuple[Kind, ...] = (
                    a.atttypid AS type, a.atttypmod AS typmod,
                    CASE WHEN a.attcollation NOT IN (0, t.typcollation)
                         THEN a.attcollation::regcollation::text END AS collation,
-                   (row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum))::int4 AS position
+                   a.attnum AS position
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
             JOIN pg_type t ON t.oid = a.atttypid
             WHERE c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {only c.oid, c.reltype}""",

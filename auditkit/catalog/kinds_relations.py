@@ -45,15 +45,15 @@ _COLUMNS = f"""
            CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
            nullif(a.attstattarget, -1)::int4 AS statistics_target,
            {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options,
-           (row_number() OVER (PARTITION BY a.attrelid ORDER BY a.attnum))::int4 AS position
+           a.attnum AS position
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
          {{slice c.oid}} {{only c.oid}}
     JOIN pg_type t ON t.oid = a.atttypid
-    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{slice d.adrelid}} {{only d.adrelid}}
+    LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{only d.adrelid}}
     LEFT JOIN pg_inherits inh ON inh.inhrelid = a.attrelid AND inh.inhseqno = 1
     LEFT JOIN pg_constraint nn ON nn.contype = 'n' AND nn.conrelid = a.attrelid AND nn.conkey[1] = a.attnum
-              AND (nn.connoinherit OR NOT nn.convalidated) {{slice nn.conrelid}} {{only nn.conrelid}}
+              AND (nn.connoinherit OR NOT nn.convalidated) {{only nn.conrelid}}
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
 
 CONSTRAINT = f"""

@@ -111,7 +111,10 @@ class Fact:
     def describe(self, snapshot: Snapshot | None = None) -> str:
         """The object's definition as SQL where its kind can give it, else its attributes line by line."""
         create = KINDS[self.kind].create
-        statements = create(self, snapshot or Snapshot({}, {})) if create else []
+        try:
+            statements = create(self, snapshot or Snapshot({}, {})) if create else []
+        except KeyError:  # a snapshot of another version of auditkit may lack an attribute
+            statements = []
         if statements:
             return ";\n".join(statements)
         return "\n".join(
@@ -336,6 +339,26 @@ class Snapshot:
                     found.add((kind, fact.parent))
                     break
         return found - {key}
+
+    def wholes(self, key: Key) -> set[Key]:
+        """What an object is a part of: its parent, and what it goes with (a sequence with its column)."""
+        found = set(self._wholes.get(key, ()))
+        fact = self.get(*key)
+        if fact is not None and fact.parent is not None:
+            found |= {
+                (kind, fact.parent)
+                for kind in KINDS[fact.kind].parents
+                if kind in self.tables and fact.parent in self.tables[kind].positions
+            }
+        return found - {key}
+
+    @cached_property
+    def _wholes(self) -> dict[Key, set[Key]]:
+        found: dict[Key, set[Key]] = defaultdict(set)
+        for left, right, kind in self._edges:
+            if kind in ("auto", "internal"):
+                found[left].add(right)
+        return found
 
     def dependents(self, key: Key) -> set[Key]:
         """What hangs on an object directly (the opposite of ``holders``, by pg_depend)."""
