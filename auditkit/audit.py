@@ -305,9 +305,10 @@ def _meant(
         else replay(done, ground, progress=progress, continued=False)
     )
     entries = _entries(name, matrix, {m.path: n for n, m in enumerate(migrations)}, place)
-    for result, which in ((intended, "the migrations"), (applied, "what the ledger records")):
-        if result is applied and applied is intended:
-            continue
+    replays = {"the migrations": intended} | (
+        {} if applied is intended else {"what the ledger records": applied}
+    )
+    for which, result in replays.items():
         for failure in result.failures:
             step = result.steps[failure.step]
             notes.append(

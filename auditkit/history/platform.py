@@ -220,11 +220,13 @@ def _plain(name: str) -> str:
 
 
 def _created_roles(text: str) -> set[str]:
-    """Roles created anywhere in *text*, also inside DO blocks and EXECUTE strings."""
-    return {_plain(m[1]) for m in re.finditer(rf"\bcreate\s+(?:role|user|group)\s+({_NAME})", text, re.I)} - {
-        "mapping",
-        "if",
-    }
+    """Roles created anywhere in *text*, also inside DO blocks and EXECUTE strings, or named so by a renaming."""
+    patterns = (
+        rf"\bcreate\s+(?:role|user|group)\s+({_NAME})",
+        rf"\balter\s+(?:role|user|group)\s+{_NAME}\s+rename\s+to\s+({_NAME})",
+    )
+    found = {_plain(match[1]) for pattern in patterns for match in re.finditer(pattern, text, re.I)}
+    return found - {"mapping", "if"}
 
 
 def _mentioned_roles(texts: Iterable[str]) -> set[str]:
