@@ -22,6 +22,8 @@ class Entry:
     ``intended`` is its step in the replay of the files, ``applied`` its step in the replay of what the
     ledger says was run; either is None when there is no file, or no row. ``content`` tells how the two
     texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
+    ``edits`` counts the commits that changed the file after it was added; ``from_git`` says that not the
+    ledger but an earlier commit told what was run.
     """
 
     version: str
@@ -35,6 +37,8 @@ class Entry:
     age: int | None = None
     commit: str | None = None
     author: str | None = None
+    edits: int = 0
+    from_git: bool = False
 
     @property
     def label(self) -> str:
@@ -47,7 +51,8 @@ class Case:
 
     ``intended`` replays the migration files; ``applied`` replays the ledger: the statements it stores, in
     the order they were run. Either is None when it could not be replayed. ``ignored`` are attribute names
-    that the settings exclude from comparison.
+    that the settings exclude from comparison. ``needs`` tells for skipped migrations (by label) which others
+    cannot run without them.
     """
 
     environment: str
@@ -60,6 +65,7 @@ class Case:
     ledger_readable: bool = True
     ledger_tool: str | None = None
     later_applied: Mapping[str, bool] = field(default_factory=dict)
+    needs: Mapping[str, Collection[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +103,8 @@ class Finding:
     """Deltas with one cause: what, why, how sure, how bad.
 
     ``objects`` are the roots; deltas of what hangs on them (the policies of a dropped table) are included
-    in ``deltas`` but not listed. ``id`` is stable from run to run.
+    in ``deltas`` but not listed. ``renamed`` are the old and the new name, if that is what happened. ``id`` is stable
+    from run to run.
     """
 
     cause: str
@@ -111,6 +118,7 @@ class Finding:
     alternatives: list[tuple[str, str]] = field(default_factory=list)
     deltas: list[Delta] = field(default_factory=list)
     entry: Entry | None = None
+    renamed: tuple[Key, Key] | None = None
 
     @property
     def id(self) -> str:
@@ -120,7 +128,7 @@ class Finding:
             "environment_difference",
         )
         subject = (
-            self.culprit.version
+            f"{self.culprit.version}_{self.culprit.name}"
             if by_migration and self.culprit
             else "|".join(self.objects[0])
             if self.objects
@@ -130,11 +138,13 @@ class Finding:
         return "f-" + hashlib.sha256(text.encode()).hexdigest()[:10]
 
 
-def attributes_equal(left: Fact | None, right: Fact | None, ignored: Collection[str]) -> bool:
-    """Whether two facts (either may be absent) agree in everything that is compared."""
+def differing(left: Fact | None, right: Fact | None, ignored: Collection[str]) -> frozenset[str | None]:
+    """In which compared attributes two facts differ; ``{None}`` if only one of them is there."""
     if left is None or right is None:
-        return left is right
+        return frozenset() if left is right else frozenset({None})
     if left.attributes == right.attributes:
-        return True
+        return frozenset()
     names = left.attributes.keys() | right.attributes.keys()
-    return all(left.attributes.get(n) == right.attributes.get(n) for n in names if n not in ignored)
+    return frozenset(
+        n for n in names if n not in ignored and left.attributes.get(n) != right.attributes.get(n)
+    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 
-from auditkit.causes.case import Case, Entry, Key, attributes_equal
+from auditkit.causes.case import Case, Entry, Key, differing
 
 #: Below this share of agreement the link between catalog and ledger is not used.
 TRUSTED = 0.9
@@ -68,7 +68,7 @@ def calibrate(case: Case) -> Calibration:
             continue
         if actual.extension:
             continue  # its members came with the extension, whoever created that
-        if not attributes_equal(changes[-1].fact, actual, case.ignored):
+        if differing(changes[-1].fact, actual, case.ignored):
             continue
         total += 1
         hits += entry.xmin in actual.xmins

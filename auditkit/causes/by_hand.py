@@ -1,0 +1,428 @@
+"""What is left when history has had its say: done by hand, or not to be told.
+
+One hand can do much at once: DROP … CASCADE, a new name, other default privileges. What follows from one act
+is one finding; two acts stay two.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from auditkit.catalog.compare import Delta
+from auditkit.catalog.grants import OWNER
+from auditkit.causes.case import Entry, Evidence, Key
+from auditkit.causes.search import Search, listed, name_of, shown
+
+#: As many objects of one name in different schemas make one finding (a schema for every tenant).
+_TENANTS = 3
+
+
+def by_hand(search: Search) -> None:
+    _renamed(search)
+    _default_privileges(search)
+    families = _tenants(search, search.families())
+    for key, rest in families.items():
+        _one(search, key, rest)
+
+
+def _one(search: Search, key: Key, rest: list[Key]) -> None:
+    """One act: what happened to *key*, and to *rest* because of that."""
+    case, env = search.case, search.env
+    deltas = search.open[key]
+    missing, unexpected = (any(d.change == c for d in deltas) for c in ("missing", "unexpected"))
+    evidence = [_content_evidence(search, key, missing, unexpected), *_xmin_evidence(search, key)]
+    culprit, group = search.definer(key), [key, *rest]
+    mention = None if missing else _unreplayed(search, key, unexpected)
+    if mention:
+        search.add(
+            "unknown",
+            "conjecture",
+            f"{name_of(key)} {'is unexpected' if unexpected else 'differs'} in {env}, and {mention[1]}",
+            group,
+            culprit=culprit or search.culprit(mention[0], []),
+            evidence=[Evidence("replay", mention[2]), *evidence],
+            alternatives=[("manual_change", "It may have been changed by hand.")],
+        )
+        return
+    writer = _own_writer(search, key)
+    if writer:
+        _by_migration_itself(search, writer, group, evidence)
+        return
+    known = case.intended is not None or case.applied is not None
+    alternatives = []
+    if missing and (defined := search.writer(key)) and _only_effect(search, defined[0], key):
+        alternatives.append(
+            (
+                "recorded_not_applied",
+                f"It is all that {defined[0].label} does; it may never have run here.",
+            )
+        )
+    search.add(
+        "manual_change" if known else "unknown",
+        "consistent" if known and (search.calibration.exact or not missing) else "conjecture",
+        _title(search, key, deltas, rest),
+        group,
+        culprit=culprit,
+        evidence=evidence,
+        alternatives=alternatives,
+    )
+
+
+def _title(search: Search, key: Key, deltas: list[Delta], rest: list[Key]) -> str:
+    env, change = search.env, deltas[0].change
+    schemas = {k[1].split(".", 1)[0] for k in (key, *rest)}
+    alike = {_bare(k) for k in (key, *rest)} == {_bare(key)} and len(schemas) > 1
+    name = f"{key[0].removeprefix('table ')} {_bare(key)[1]}" if alike else name_of(key)
+    where = f"in {len(schemas)} schemas of {env}" if alike else f"in {env}"
+    if change == "missing":
+        return f"{name} was dropped by hand {where}"
+    if change == "unexpected":
+        if search.case.applied and search.case.applied.final.get(*key):
+            return f"{name}, which a migration without a file made, was changed by hand {where}"
+        return f"{name} was made by hand {where}; no migration creates it"
+    if any(d.attribute == "row_security" and d.right is False for d in deltas):
+        return f"row level security of {key[1]} was switched off by hand {where}"
+    if len(deltas) == 1 and deltas[0].attribute == "enabled":
+        return f"{name} was set to {shown(deltas[0].right)} by hand {where}"
+    what = listed(dict.fromkeys((d.attribute or "").replace("_", " ") for d in deltas))
+    return f"{name} was changed by hand {where} ({what})"
+
+
+# --- evidence --------------------------------------------------------------------------------------------
+
+
+def _content_evidence(search: Search, key: Key, missing: bool, unexpected: bool) -> Evidence:
+    replay, writer = search.case.intended, search.writer(key)
+    if replay is None:
+        return Evidence("compare", "Nothing could be replayed, so only the difference itself is known.")
+    where = ""
+    if writer:
+        entry, change = writer
+        where = f"{entry.file or entry.label}{f', line {change.line}' if change.line else ''}"
+    runs = f"{len(replay.steps)} migrations"
+    if missing:
+        return Evidence(
+            "replay",
+            f"The migrations make it ({where or 'in the platform part'}) and none of them drops it; here it is gone.",
+        )
+    if unexpected:
+        dropped = replay.timeline.get(key)
+        return Evidence(
+            "replay",
+            f"The migrations drop it ({where}), and it is here."
+            if dropped
+            else f"None of the {runs} creates it, in any state of the replay.",
+        )
+    actual = search.actual(key)
+    for change in reversed(replay.timeline.get(key, [])[:-1]):
+        if search.same(change.fact, actual) and change.step in search.by_intended:
+            old = search.by_intended[change.step]
+            return Evidence(
+                "replay",
+                f"It is what {old.label} left, before {where} changed it: that change is not here.",
+            )
+    return Evidence(
+        "replay",
+        f"In no state of the replay of {runs} was it like this; last defined in {where or 'the platform part'}.",
+    )
+
+
+def _xmin_evidence(search: Search, key: Key) -> list[Evidence]:
+    actual = search.actual(key)
+    if not search.calibration.exact or actual is None or not actual.xmins:
+        return []
+    by_xid = search.calibration.by_xid
+    foreign = [x for x in actual.xmins if x not in by_xid]
+    if not foreign:
+        names = listed(dict.fromkeys(e.label for x in actual.xmins for e in by_xid.get(x, ())))
+        return [Evidence("xmin", f"Its catalog rows were written in the transactions of {names}.")]
+    return [
+        Evidence(
+            "xmin",
+            f"Transaction {max(foreign)} wrote to its catalog rows, and no migration was recorded in it.",
+        )
+    ]
+
+
+# --- not by hand after all ---------------------------------------------------------------------------
+
+
+def _own_writer(search: Search, key: Key) -> Entry | None:
+    """The recorded migration whose own transaction wrote this content, which its text does not give.
+
+    ``supabase migration repair --status applied`` replaces the stored statements by the file's, so equal
+    text does not prove that the text was run.
+    """
+    actual, by_xid = search.actual(key), search.calibration.by_xid
+    if not search.calibration.exact or actual is None or not actual.xmins:
+        return None
+    if any(x not in by_xid for x in actual.xmins):
+        return None
+    writers = {e.label: e for x in actual.xmins for e in by_xid[x]}
+    if any(d.change == "unexpected" for d in search.open[key]):
+        return next(iter(writers.values())) if len(writers) == 1 else None
+    replay = search.case.applied or search.case.intended
+    change = replay.last_writer(key) if replay else None
+    steps = search.by_applied if replay is search.case.applied else search.by_intended
+    entry = steps.get(change.step) if change else None
+    return entry if entry and entry.label in writers else None
+
+
+def _by_migration_itself(search: Search, writer: Entry, group: list[Key], evidence: list[Evidence]) -> None:
+    """A migration made this in its own transaction, though its text does not: another text, or other data."""
+    same = [f for f in search.findings if f.entry is writer and f.cause in ("edited_after_apply", "unknown")]
+    if same:
+        same[0].objects += group
+        same[0].deltas += search.take(group)
+        return
+    if writer.edits or not any(d.change == "unexpected" for d in search.open[group[0]]):
+        search.add(
+            "edited_after_apply",
+            "consistent",
+            f"{writer.label} was edited after {search.env} had applied it",
+            group,
+            entry=writer,
+            evidence=evidence,
+            alternatives=[("manual_change", "A hand-made change in the migration's own transaction.")],
+        )
+        return
+    search.add(
+        "unknown",
+        "conjecture",
+        f"{writer.label} made {name_of(group[0])} in {search.env}, though a replay of it does not",
+        group,
+        entry=writer,
+        evidence=evidence,
+        alternatives=[
+            (
+                "environment_difference",
+                "What the migration makes may depend on rows that only this database has.",
+            ),
+            ("edited_after_apply", "It may have had another text when it was run."),
+        ],
+    )
+
+
+def _unreplayed(search: Search, key: Key, unexpected: bool) -> tuple[Entry, str, str] | None:
+    """A migration that may well have made this but could not show it: (it, in a title, in a sentence)."""
+    for replay, steps in (
+        (search.case.intended, search.by_intended),
+        (search.case.applied, search.by_applied),
+    ):
+        for failure in replay.failures if replay else ():
+            entry = steps.get(failure.step)
+            if replay and entry and _mentions(replay.steps[failure.step].sql, key[1]):
+                says = f"{entry.label} mentions it and failed in the shadow database."
+                return entry, f"{entry.label} could not be replayed", says
+    if not unexpected or search.calibration.exact or search.case.applied is None:
+        return None
+    for number, step in enumerate(search.case.applied.steps):
+        entry = search.by_applied.get(number)
+        if entry and re.search(r"\bexecute\b", step.sql, re.I) and _mentions(step.sql, key[1]):
+            says = f"{entry.label} mentions it in SQL that it puts together while it runs, perhaps from rows."
+            return entry, f"{entry.label} may have made it, depending on data", says
+    return None
+
+
+def _mentions(sql: str, identity: str) -> bool:
+    """Whether *sql* speaks of the object, judged by the last part of its name."""
+    name = identity.split(" on ", maxsplit=1)[0].split("(", maxsplit=1)[0].rsplit(".", 1)[-1].strip('"')
+    return len(name) > 2 and name.lower() in sql.lower()
+
+
+def _only_effect(search: Search, entry: Entry, key: Key) -> bool:
+    replay = search.case.intended
+    return (
+        replay is not None
+        and entry.intended is not None
+        and search.roots(replay.footprint(entry.intended)) == [key]
+    )
+
+
+# --- one act, many deltas ------------------------------------------------------------------------------
+
+
+def _renamed(search: Search) -> None:
+    """A missing and an unexpected object that are one and the same but for the name."""
+    left = [d for ds in search.open.values() for d in ds if d.change == "missing"]
+    right = [d for ds in search.open.values() for d in ds if d.change == "unexpected"]
+    pairs = [(a, b) for a in left for b in right if a.kind == b.kind and _same_but_name(search, a, b)]
+    times = Counter(d.key for pair in pairs for d in pair)
+    for old, new in pairs:
+        if (
+            times[old.key] > 1
+            or times[new.key] > 1
+            or old.key not in search.open
+            or new.key not in search.open
+        ):
+            continue
+        swap = _swap(search, old.key, new.key)
+        rest = [k for k in search.open if k not in (old.key, new.key) and _follows(search, k, new.key, swap)]
+        says = "In everything but the name it is what the migrations make; dropped and made anew, it would hardly be."
+        evidence = [Evidence("replay", says)]
+        writer = search.writer(old.key)
+        parts = {x for k in new.children if (f := search.actual(k)) for x in f.xmins}
+        if search.calibration.exact and writer and writer[0].xmin in parts:
+            evidence.append(
+                Evidence(
+                    "xmin",
+                    f"Its parts were written in the transaction of {writer[0].label}: it is the same one.",
+                )
+            )
+        finding = search.add(
+            "manual_change",
+            "consistent",
+            f"{name_of(old.key)} was renamed to {_last(new.identity)} by hand in {search.env}",
+            [old.key, new.key, *rest],
+            culprit=search.definer(old.key),
+            evidence=[*evidence, *_xmin_evidence(search, new.key)],
+        )
+        finding.renamed = old.key, new.key
+
+
+def _same_but_name(search: Search, old: Delta, new: Delta) -> bool:
+    replay = search.case.intended or search.case.applied
+    meant = replay.final.get(*old.key) if replay else None
+    actual = search.actual(new.key)
+    if replay is None or meant is None or actual is None or meant.parent != actual.parent:
+        return False
+    swap = _swap(search, old.key, new.key)
+    if len(old.children) != len(new.children) or {(k, swap(i)) for k, i in old.children} != set(new.children):
+        return False
+    for kind, identity in ((old.kind, old.identity), *old.children):
+        ours, theirs = replay.final.get(kind, identity), search.case.actual.get(kind, str(swap(identity)))
+        if ours is None or theirs is None:
+            return False
+        if any(
+            swap(ours.attributes.get(name)) != theirs.attributes.get(name)
+            for name in search.differing(ours, theirs)
+            if name is not None
+        ):
+            return False
+    return bool(meant.attributes)
+
+
+def _swap(search: Search, old: Key, new: Key) -> Callable[[object], object]:
+    """Replaces the old name by the new one in a text, qualified or not."""
+    pattern = re.compile(rf"(?<![\w$]){re.escape(_last(old[1]))}(?![\w$])")
+    name = _last(new[1])
+    moved = re.compile(rf"(?<![\w$.]){re.escape(old[1])}(?![\w$])")
+
+    def swap(value: object) -> object:
+        if isinstance(value, tuple):
+            return tuple(swap(item) for item in value)
+        return pattern.sub(name, moved.sub(new[1], value)) if isinstance(value, str) else value
+
+    return swap
+
+
+def _last(identity: str) -> str:
+    return identity.split(" on ", maxsplit=1)[0].split("(", maxsplit=1)[0].rsplit(".", 1)[-1]
+
+
+def _follows(search: Search, key: Key, new: Key, swap: Callable[[object], object]) -> bool:
+    """Whether *key* differs only because it speaks of what was renamed."""
+    deltas = search.open[key]
+    if any(d.change != "changed" for d in deltas):
+        return False
+    if all(swap(d.left) == d.right for d in deltas):
+        return True
+    seen, stack = {key}, [key]
+    while stack:
+        above = search.case.actual.holders(stack.pop()) - seen
+        if new in above:
+            return all(_last(new[1]) in shown(d.right) for d in deltas)
+        seen |= above
+        stack += [k for k in above if k[0].startswith("table")]
+    return False
+
+
+_PRIVILEGES_ON = {
+    "tables": {"table", "view", "materialized view", "foreign table"},
+    "sequences": {"sequence"},
+    "functions": {"function", "procedure", "aggregate"},
+    "types": {"type", "domain"},
+    "schemas": {"schema"},
+}
+
+
+def _default_privileges(search: Search) -> None:
+    """Grants that later objects got because the default privileges were changed: the root is that change."""
+    for key in [k for k in search.open if k[0] == "default acl"]:
+        replay = search.case.intended
+        meant, here = (replay.final.get(*key) if replay else None), search.actual(key)
+        given = set(_grants(meant and meant.attributes.get("grants"))) ^ set(
+            _grants(here and here.attributes.get("grants"))
+        )
+        schema = (meant or here).schema if meant or here else None  # type: ignore[union-attr]
+        kinds = _PRIVILEGES_ON.get(key[1].rsplit(" ", 1)[-1], set())
+        rest = [
+            k
+            for k, deltas in search.open.items()
+            if k[0] in kinds
+            and all(d.attribute == "grants" and schema in (None, d.schema) for d in deltas)
+            and all(set(_grants(d.left)) ^ set(_grants(d.right)) <= given for d in deltas)
+        ]
+        if not rest:
+            continue
+        says = f"{len(rest)} objects have the grants that it gives to what is made after it."
+        missing, unexpected = here is None, meant is None
+        search.add(
+            "manual_change",
+            "consistent",
+            f"{_default(key)} were changed by hand in {search.env}; {len(rest)} objects made since show it",
+            [key, *rest],
+            culprit=search.definer(key),
+            evidence=[
+                _content_evidence(search, key, missing, unexpected),
+                *_xmin_evidence(search, key),
+                Evidence("grants", says),
+            ],
+        )
+
+
+def _default(key: Key) -> str:
+    return key[1].replace("default acl", "default privileges", 1) if key[1].startswith("default") else (
+        f"default privileges {key[1]}"
+    )  # fmt: skip
+
+
+def _grants(value: object) -> Iterator[str]:
+    """Single grants, the owner's own left out."""
+    for item in value if isinstance(value, tuple) else ():
+        if not item.startswith(OWNER):
+            yield item
+
+
+def _tenants(search: Search, families: dict[Key, list[Key]]) -> dict[Key, list[Key]]:
+    """Put together what happened in the same way to the same name in many schemas."""
+    alike: dict[object, list[Key]] = {}
+    for key in families:
+        schema = search.open[key][0].schema
+        if schema:
+            alike.setdefault((_bare(key), tuple(_without(schema, d) for d in search.open[key])), []).append(
+                key
+            )
+    merged = dict(families)
+    for keys in alike.values():
+        if len(keys) >= _TENANTS:
+            first, *others = sorted(keys)
+            merged[first] = [*families[first], *(k for o in others for k in (o, *families[o]))]
+            for other in others:
+                del merged[other]
+    return merged
+
+
+def _bare(key: Key) -> Key:
+    """*key* without its schema."""
+    return key[0], re.sub(r'(?:"(?:[^"]|"")+"|[\w$]+)\.', "", key[1])
+
+
+def _without(schema: str, delta: Delta) -> tuple[str | None, ...]:
+    return (
+        delta.change,
+        delta.attribute,
+        *(str(value).replace(f"{schema}.", "") if value is not None else None for value in (delta.left, delta.right)),
+    )  # fmt: skip

@@ -1,0 +1,468 @@
+"""What history explains: migrations skipped, unknown, edited, reordered, not recorded, or never run.
+
+The ledger is replayed as it says it was run. What that reproduces exactly, and the files do not, owes its
+state to a difference between the two: the counterfactual was run, hence ``proven``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from auditkit.catalog.compare import Delta
+from auditkit.catalog.snapshot import Fact
+from auditkit.causes.case import Entry, Evidence, Key
+from auditkit.causes.evidence import ran_by_oids
+from auditkit.causes.search import Search, listed, state_at
+from auditkit.history.shadow import Change, Replay
+
+#: Object, attribute (None: that it is there or gone), and whether that is seen here (None: cannot be told).
+Effect = tuple[Key, "str | None", "bool | None"]
+Cause = tuple[str, Entry]
+
+
+# --- run, but not recorded -----------------------------------------------------------------------------
+
+
+def applied_not_recorded(search: Search) -> None:
+    """Pending migrations whose effect is already here. They leave no delta, so history must ask."""
+    case, env = search.case, search.env
+    if case.intended is None or not case.ledger_readable:
+        return
+    pending = search.entries(lambda e: e.applied is None and e.intended is not None)
+    here = [entry for entry in pending if _ran_unrecorded(search, entry)]
+    search.ran |= {entry.label for entry in here}
+    if len(here) > 1 and not any(e.applied is not None or e.state == "unknown" for e in case.entries):
+        _no_ledger(search, here, len(pending))
+        return
+    for entry in here:
+        effects = list(pending_effects(search, entry))
+        there = list(dict.fromkeys(key for key, _, seen in effects if seen))
+        gone = list(dict.fromkeys(key for key, _, seen in effects if seen is False))
+        search.add(
+            "applied_not_recorded",
+            "consistent",
+            f"{entry.label} has its whole effect in {env}, but the ledger does not record it"
+            if not gone
+            else f"{entry.label} was run in {env}, but the ledger does not record it",
+            search.roots(k for k in case.intended.footprint(entry.intended or 0) if search.actual(k) and k not in gone),
+            entry=entry,
+            deltas=[],
+            evidence=[
+                Evidence("ledger", f"No row for version {entry.version}."),
+                Evidence(
+                    "replay",
+                    f"All {len(there)} objects that it makes or changes are here as it leaves them."
+                    if not gone
+                    else f"Of the {len(there) + len(gone)} objects that it makes or changes, {len(there)} are here, "
+                    "among them what its last statements make.",
+                ),
+            ],
+            alternatives=[
+                ("manual_change", "The same statements may have been typed in before the migration was written.")
+            ],
+        )  # fmt: skip
+
+
+def _no_ledger(search: Search, here: list[Entry], pending: int) -> None:
+    """A schema without any history: one finding, not one for every migration."""
+    env = search.env
+    count = f"{len(here)} of {pending}" if len(here) < pending else f"all {pending}"
+    assert search.case.intended is not None
+    steps = [e.intended for e in here if e.intended is not None]
+    made = {key for step in steps for key in search.case.intended.footprint(step) if search.actual(key)}
+    search.add(
+        "applied_not_recorded",
+        "consistent",
+        f"{env} records no migration, but has the effect of {count}",
+        search.roots(made),
+        deltas=[],
+        evidence=[
+            Evidence("ledger", f"No row of any migration of this project was found in {env}."),
+            Evidence("replay", f"The effect of {listed(e.label for e in here)} is here."),
+        ],
+        alternatives=[
+            ("unknown", "It may have been made from a dump or a schema file, or its ledger lies elsewhere.")
+        ],
+    )
+
+
+def _ran_unrecorded(search: Search, entry: Entry) -> bool:
+    """Everything that would show is here; or the end of it is, so that what lacks was taken away later."""
+    effects = list(pending_effects(search, entry))
+    there = [_line(search, entry, key) for key, _, seen in effects if seen]
+    gone = [_line(search, entry, key) for key, _, seen in effects if seen is False]
+    return bool(there) and (not gone or max(there) > max(gone))
+
+
+def _line(search: Search, entry: Entry, key: Key) -> int:
+    assert search.case.intended is not None
+    return next((c.line or 0 for c in search.case.intended.timeline[key] if c.step == entry.intended), 0)
+
+
+def pending_effects(search: Search, entry: Entry) -> Iterator[Effect]:
+    """What shows whether a pending migration was run: its effects that would not be here without it."""
+    intended, applied = search.case.intended, search.case.applied
+    if intended is None or entry.intended is None:
+        return
+    for key in intended.footprint(entry.intended):
+        without = applied.final.get(*key) if applied else None
+        telling = search.differing(intended.final.get(*key), without)
+        before, after = intended.state_before(key, entry.intended), state_at(intended, key, entry.intended)
+        for name in search.differing(before, after) if telling else ():
+            if None not in telling and name not in telling:
+                continue
+            yield key, name, _seen(name, before, after, search.actual(key))
+
+
+def _seen(name: str | None, before: Fact | None, after: Fact | None, actual: Fact | None) -> bool | None:
+    """Whether one effect is here (True), not here (False), or cannot be told from what is here (None)."""
+    if name is None:
+        return (actual is None) == (after is None)
+    if actual is None or before is None or after is None:
+        return None
+    value = actual.attributes.get(name)
+    return (
+        True
+        if value == after.attributes.get(name)
+        else False
+        if value == before.attributes.get(name)
+        else None
+    )
+
+
+# --- what the ledger's own history explains ------------------------------------------------------------
+
+
+def history(search: Search) -> None:
+    """Deltas that a replay of the ledger reproduces, under the difference in history that made them."""
+    intended, applied = search.case.intended, search.case.applied
+    if intended is None or applied is None:
+        return
+    groups: dict[tuple[str, str], list[Delta]] = {}
+    entries: dict[tuple[str, str], Entry] = {}
+    others: dict[tuple[str, str], set[Cause]] = {}
+    for delta in [d for deltas in search.open.values() for d in deltas]:
+        if not _predicted(search, delta, applied):
+            continue
+        causes = _differences(search, delta, intended, applied)
+        if not causes:
+            continue
+        cause, entry = causes[0]
+        entry = next(
+            (e for e in _pending(search) if entry.label in search.case.needs.get(e.label, ())), entry
+        )
+        group = (cause, entry.label)
+        groups.setdefault(group, []).append(delta)
+        entries[group] = entry
+        others.setdefault(group, set()).update((c, e) for c, e in causes[1:] if e.label != entry.label)
+    for group, deltas in groups.items():
+        _add_history(search, group[0], entries[group], deltas, others[group])
+
+
+def _pending(search: Search) -> list[Entry]:
+    return search.entries(
+        lambda e: e.intended is not None and e.applied is None and e.label not in search.ran
+    )
+
+
+def _predicted(search: Search, delta: Delta, applied: Replay) -> bool:
+    """Whether the replay of the ledger has exactly this difference, too."""
+    predicted, actual = applied.final.get(*delta.key), search.actual(delta.key)
+    if delta.change == "changed":
+        assert delta.attribute is not None
+        return bool(
+            predicted
+            and actual
+            and predicted.attributes.get(delta.attribute) == actual.attributes.get(delta.attribute)
+        )
+    return search.same(predicted, actual)
+
+
+def _differences(search: Search, delta: Delta, intended: Replay, applied: Replay) -> list[Cause]:
+    """Which differences between the files and the ledger made the object what it is, the best one first."""
+    meant = _changing(search, intended, delta)
+    done = _changing(search, applied, delta)
+    pending = {e.label for e in _pending(search)}
+    missing = [e for s in meant if (e := search.by_intended.get(s)) and e.label in pending]
+    unknown = [e for s in done if (e := search.by_applied.get(s)) and e.intended is None]
+    touching = [search.by_intended.get(s) for s in meant] + [search.by_applied.get(s) for s in done]
+    edited = [
+        e for e in touching
+        if e and e.content == "different" and e.intended is not None and e.applied is not None
+    ]  # fmt: skip
+    found: list[Cause] = []
+    if missing:
+        found.append(("missing_migration", missing[-1]))
+    if unknown:
+        found.append(("unknown_migration", unknown[-1]))
+    if edited:
+        found.append(("edited_after_apply", edited[-1]))
+    if not missing and (late := _swapped(search, meant, done)):
+        found.append(("out_of_order", late))
+    if found:
+        return found
+    # Nothing that differs touched it in itself: it follows from something that did (a loop over tables,
+    # default privileges, IF NOT EXISTS). One difference in all history names it all the same.
+    found = _all_differences(search)
+    roots = {e.label for _, e in found} - {n for needing in search.case.needs.values() for n in needing}
+    return [cause for cause in found if cause[1].label in roots] if len(roots) == 1 else []
+
+
+def _changing(search: Search, replay: Replay, delta: Delta) -> list[int]:
+    """The steps that changed what the delta is about; all that touched the object, if none did alone."""
+    changes = replay.timeline.get(delta.key, [])
+    wanted = {delta.attribute, None}
+
+    def relevant(before: Change | None, change: Change) -> bool:
+        return bool(search.differing(before.fact if before else None, change.fact) & wanted)
+
+    steps = [
+        change.step
+        for before, change in zip([None, *changes], changes, strict=False)
+        if change.step >= 0 and relevant(before, change)
+    ]
+    return steps or [c.step for c in changes if c.step >= 0]
+
+
+def _swapped(search: Search, meant: list[int], done: list[int]) -> Entry | None:
+    """The migration that came last here although the files have it earlier."""
+    order = [e.label for s in meant if (e := search.by_intended.get(s)) and e.applied is not None]
+    real = [e.label for s in done if (e := search.by_applied.get(s)) and e.intended is not None]
+    common = set(order) & set(real)
+    if [v for v in order if v in common] == [v for v in real if v in common]:
+        return None
+    late = search.by_applied.get(done[-1])
+    if late and late.state == "out_of_order":
+        return late
+    return next(
+        (e for s in reversed(done) if (e := search.by_applied.get(s)) and e.state == "out_of_order"), late
+    )
+
+
+def _all_differences(search: Search) -> list[Cause]:
+    found: list[Cause] = []
+    for entry in search.case.entries:
+        if entry.intended is not None and entry.applied is None:
+            if entry.label not in search.ran:
+                found.append(("missing_migration", entry))
+        elif entry.intended is None:
+            found.append(("unknown_migration", entry))
+        elif entry.content == "different":
+            found.append(("edited_after_apply", entry))
+        elif entry.state == "out_of_order":
+            found.append(("out_of_order", entry))
+    return found
+
+
+def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], others: set[Cause]) -> None:
+    env, needing = search.env, sorted(search.case.needs.get(entry.label, ()))
+    titles = {
+        "missing_migration": f"{entry.label} was not applied to {env}"
+        + (f", nor what needs it ({listed(needing)})" if needing else ""),
+        "unknown_migration": f"{env} ran {entry.label}, which is not in the repository",
+        "edited_after_apply": f"{entry.label} was edited after {env} had applied it",
+        "out_of_order": f"{entry.label} was applied to {env} after a later migration, and won",
+    }
+    keys = {d.key for d in deltas}
+    count = len(keys)
+    evidence = [
+        Evidence("git" if entry.from_git else "ledger", _ledger_says(search, cause, entry)),
+        Evidence(
+            "replay",
+            f"Replaying what the ledger says was run gives exactly what {env} has for "
+            f"{'this object' if count == 1 else f'all {count} objects'}; replaying the files does not.",
+        ),
+    ]
+    if needing:
+        evidence.append(
+            Evidence(
+                "replay", f"Without it {listed(needing)} cannot run, and the ledger has no row for them."
+            )
+        )
+    effects = list(pending_effects(search, entry)) if cause == "missing_migration" else []
+    there = list(dict.fromkeys(key for key, _, seen in effects if seen))
+    title = titles[cause]
+    alternatives = [(c, _alternative(c, e)) for c, e in sorted(others, key=lambda o: (o[0], o[1].label))]
+    if there:
+        title = f"{entry.label} is only partly in {env}, and the ledger does not record it"
+        evidence.append(
+            Evidence(
+                "replay",
+                f"{listed('{} {}'.format(*k) for k in there)} is as it leaves it; what follows is not.",
+            )
+        )
+        alternatives.append(("manual_change", "What is there may have been typed in by hand."))
+    search.add(
+        cause,
+        "consistent" if there else "proven",
+        title,
+        search.roots_first(keys),
+        entry=entry,
+        deltas=search.claim(deltas),
+        evidence=evidence,
+        alternatives=alternatives,
+    )
+
+
+def _ledger_says(search: Search, cause: str, entry: Entry) -> str:
+    if entry.from_git:
+        return (
+            f"{entry.file} was changed in git after it was added; its earlier text gives what {search.env} has, "
+            "the present one does not."
+        )
+    return {
+        "missing_migration": f"The ledger of {search.env} has no row for version {entry.version}.",
+        "unknown_migration": f"The ledger records version {entry.version}, and no file has it.",
+        "edited_after_apply": "What the ledger stored when it was applied is not what the file says now.",
+        "out_of_order": "The ledger rows were written in another order than the files have.",
+    }[cause]
+
+
+def _alternative(cause: str, entry: Entry) -> str:
+    return {
+        "missing_migration": f"{entry.label}, which was not applied either, changes it as well.",
+        "unknown_migration": f"{entry.label}, which is not in the repository, changes it as well.",
+        "edited_after_apply": f"{entry.label}, which was edited after it was applied, changes it as well.",
+        "out_of_order": f"{entry.label}, which was applied late, changes it as well.",
+    }[cause]
+
+
+# --- recorded, but never run ---------------------------------------------------------------------------
+
+
+def recorded_not_applied(search: Search) -> None:
+    """Recorded migrations of which nothing is here that would be here had they run."""
+    replay = search.case.applied
+    if replay is None or not search.case.ledger_readable:
+        return
+    for entry in search.entries(lambda e: e.applied is not None):
+        effects = list(_lasting_effects(search, replay, entry))
+        if not effects or any(seen is not False for _, _, seen in effects):
+            continue
+        mine = [d for key, name, _ in effects for d in search.open.get(key, ()) if d.attribute == name]
+        if not mine:
+            continue
+        keys = list(dict.fromkeys(key for key, _, _ in effects))
+        ran = ran_by_oids(search.case, entry, search.calibration)
+        alone = len(_independent(search, effects)) == 1
+        if ran or (alone and not _never_ran(search, entry, keys[0], ran)):
+            continue  # one hand can undo one thing; see by_hand
+        evidence = [
+            Evidence("ledger", f"Version {entry.version} is recorded as applied."),
+            Evidence(
+                "replay", f"None of the {len(keys)} objects that it makes or changes shows any effect of it."
+            ),
+        ]
+        if ran is False:
+            evidence.append(
+                Evidence(
+                    "object ids",
+                    "Too few object ids were used between the migrations before and after it: "
+                    "what it creates was never created here.",
+                )
+            )
+        shared = search.calibration.by_xid.get(entry.xmin or -1, [])
+        if len(shared) > 1:
+            evidence.append(
+                Evidence(
+                    "xmin",
+                    f"Its ledger row was written together with {len(shared) - 1} others, as a repair does.",
+                )
+            )
+        if entry.state == "out_of_order":
+            evidence.append(Evidence("ledger", "Its row was written later than those of later migrations."))
+        search.add(
+            "recorded_not_applied",
+            "consistent" if ran is False or not alone else "conjecture",
+            f"{entry.label} is recorded in {search.env}, but it never ran there",
+            search.roots_first({d.key for d in mine}),
+            entry=entry,
+            deltas=search.claim(mine),
+            evidence=evidence,
+            alternatives=[("manual_change", "Somebody may have undone every part of it by hand.")],
+        )
+
+
+def _lasting_effects(search: Search, replay: Replay, entry: Entry) -> Iterator[Effect]:
+    """The effects of a recorded migration that no later one changed again."""
+    assert entry.applied is not None
+    for key in replay.footprint(entry.applied):
+        before, after = replay.state_before(key, entry.applied), state_at(replay, key, entry.applied)
+        since = search.differing(after, replay.final.get(*key))
+        for name in search.differing(before, after):
+            if name not in since and None not in since:
+                yield key, name, _seen(name, before, after, search.actual(key))
+
+
+def _independent(search: Search, effects: list[Effect]) -> list[Key]:
+    """What at least had to be undone one by one: what hangs on a thing goes with it."""
+    made = {key for key, name, _ in effects if name is None}
+    return [
+        key
+        for key in dict.fromkeys(key for key, _, _ in effects)
+        if key not in made or not search.holders(key) & made
+    ]
+
+
+def _never_ran(search: Search, entry: Entry, key: Key, ran: bool | None) -> bool:
+    """For a migration with a single effect: whether the signs say it never ran, rather than was undone."""
+    if ran is not None:
+        return not ran
+    calibration, actual = search.calibration, search.actual(key)
+    if len(calibration.by_xid.get(entry.xmin or -1, [])) > 1 or entry.state == "out_of_order":
+        return True
+    if actual is None:
+        return False
+    if calibration.exact:
+        # Last written by an earlier migration: nothing has touched it since, so neither did this one.
+        return any(e is not entry for x in actual.xmins for e in calibration.by_xid.get(x, ()))
+    return True
+
+
+# --- what history alone says ---------------------------------------------------------------------------
+
+
+def silent_history(search: Search) -> None:
+    """Migrations that are missing or unknown although no delta betrays them."""
+    if not search.case.ledger_readable:
+        return
+    told = {f.entry.label for f in search.findings if f.entry} | search.ran
+    told |= {n for label in told for n in search.case.needs.get(label, ())}
+    env = search.env
+    for entry in search.entries(lambda e: e.state == "pending" and e.label not in told):
+        effects = list(pending_effects(search, entry))
+        absent = bool(effects) and all(seen is False for _, _, seen in effects)
+        search.add(
+            "missing_migration",
+            "proven" if absent else "consistent",
+            f"{entry.label} was not applied to {env}",
+            search.roots({key for key, _, _ in effects}) if absent else [],
+            entry=entry,
+            deltas=[],
+            evidence=[
+                Evidence("ledger", f"The ledger of {env} has no row for version {entry.version}."),
+                Evidence(
+                    "replay",
+                    "Nothing of what it makes or changes is here; an earlier migration that is missing comes first."
+                    if absent
+                    else "What it makes or changes is something else again here, which does not show whether it was run."
+                    if effects
+                    else "The schema would be the same with it, so nothing else shows whether it was run.",
+                ),
+            ],
+            alternatives=[]
+            if absent
+            else [("applied_not_recorded", "It may have been run without being recorded.")],
+        )  # fmt: skip
+    for entry in search.entries(lambda e: e.state == "unknown" and e.label not in told):
+        search.add(
+            "unknown_migration",
+            "consistent",
+            f"{env} records {entry.label}, which is not in the repository",
+            [],
+            entry=entry,
+            evidence=[
+                Evidence("ledger", f"The ledger records version {entry.version}, and no file has it."),
+                Evidence("replay", "No difference in the schema comes from it."),
+            ],
+        )
