@@ -75,7 +75,8 @@ NEVER_SET = {
     ("foreign table", "partition_bound"), ("function", "transforms"), ("materialized view", "grants"),
     ("materialized view", "tablespace"), ("index", "tablespace"), ("table", "tablespace"), ("type", "canonical"),
     ("type", "element"), ("foreign-data wrapper", "handler"), ("foreign-data wrapper", "validator"),
-    ("procedure", "support"), ("procedure", "returns"), ("procedure", "library"), ("procedure", "transforms"), ("procedure", "grants"),
+    ("procedure", "support"), ("procedure", "returns"), ("procedure", "library"),
+    ("procedure", "transforms"), ("procedure", "grants"),
     ("operator of access method", "sort_family"), ("setting", "grants"), ("schema", "grants"),
     *((f"{relation} column", name) for relation in ("view", "materialized view", "foreign table")
       for name in ("grants", "default", "identity_generation", "generated", "storage", "compression", "options",

@@ -183,7 +183,8 @@ class Kind:
     @cached_property
     def sources(self) -> frozenset[str]:
         """The watched catalogs whose rows can change a fact of this kind without renaming anything."""
-        return frozenset(re.findall(r"\bpg_[a-z_]+", self.query)) - ({"pg_namespace"} - {self.catalog})
+        named = {*re.findall(r"\bpg_[a-z_]+", self.query)} - {"pg_namespace"}
+        return frozenset(named | {self.catalog})
 
     def severity_of(self, attribute: str | None) -> Severity:
         """Severity of a difference in one attribute (``None``: in the object's existence)."""
