@@ -33,6 +33,7 @@ notebooks: setup
 docs: setup
 	$(BIN)/python -m auditkit.catalog.kinds > docs/kinds.md
 	$(BIN)/python -m auditkit.causes.registry > docs/causes.md
+	$(BIN)/python docs/cli.py > docs/cli.md
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache dist build

@@ -243,7 +243,7 @@ def history(ctx: click.Context, environments: tuple[str, ...], show_all: bool, a
 def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
     names = [e if isinstance(e, str) else e["name"] for e in document["environments"]]
     rows = document["migrations"]
-    agreeing = [r for r in rows if set(r["states"].values()) == {"applied"}]
+    agreeing = [r for r in rows if all(r["states"].get(name) == "applied" for name in names)]
     shown = rows if show_all else [r for r in rows if r not in agreeing]
     table = [["migration", *names]]
     for row in shown:

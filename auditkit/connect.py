@@ -16,7 +16,7 @@ from auditkit.errors import ConfigError, ConnectionFailed
 if TYPE_CHECKING:
     import psycopg
 
-#: Sent as startup options, so that they hold from the first statement on. ``search_path`` makes the
+#: Set by the first statement, not by startup options, which poolers reject. ``search_path`` makes the
 #: deparsed text schema-qualified (hence comparable) and shuts out functions planted in ``public``.
 SESSION: dict[str, str] = {
     "default_transaction_read_only": "on",
@@ -32,15 +32,24 @@ SESSION: dict[str, str] = {
 }
 
 _URL_PASSWORD = re.compile(r"(\b[a-z][a-z0-9+.-]*://[^\s:/?#@]*):[^\s]*@", re.IGNORECASE)
+#: ``password=…``, ``"password": "…"``, and SQL's ``PASSWORD '…'`` and ``OPTIONS (password $$…$$)``.
 _PAIR_PASSWORD = re.compile(
-    r"((?:ssl)?(?:password|passwd|secret|token|apikey|api_key)\s*[=:]\s*)('(?:[^'\\]|\\.)*'|\"[^\"]*\"|[^\s&,;)]+)",
-    re.IGNORECASE,
+    r"""((?:password|passwd|secret|token|api_?key)["']?(?:\s*[=:]\s*|\s+(?=['$])))"""
+    r"""('(?:[^'\\]|\\.|'')*'|"[^"]*"|\$(\w*)\$.*?\$\3\$|[^\s&,;)]+)""",
+    re.IGNORECASE | re.DOTALL,
 )
+_BEARER = re.compile(r"(\bBearer\s+)\S+", re.IGNORECASE)
 
 
 def redact(text: str) -> str:
     """Return *text* with every password that looks like one replaced by ``***``."""
-    return _PAIR_PASSWORD.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+    for pattern, instead in (
+        (_URL_PASSWORD, r"\1:***@"),
+        (_BEARER, r"\1***"),
+        (_PAIR_PASSWORD, r"\1***"),
+    ):
+        text = pattern.sub(instead, text)
+    return text
 
 
 def parse(conninfo: str, name: str = "") -> dict[str, Any]:
@@ -120,7 +129,6 @@ def connect(conninfo: str, *, name: str | None = None, timeout: int = 10) -> psy
     label = name or "the database"
     try:
         connection = psycopg.connect(**words, autocommit=True)
-        # SET rather than startup options: connection poolers reject options they do not know.
         connection.execute(
             "SELECT " + ", ".join("pg_catalog.set_config(%s, %s, false)" for _ in SESSION),
             [word for pair in SESSION.items() for word in pair],
@@ -138,7 +146,8 @@ def reason(error: BaseException) -> str:
     text = next((line for line in lines if "FATAL:" in line or "ERROR:" in line), lines[0] if lines else "")
     for mark in ("FATAL:", "ERROR:"):
         text = text.rpartition(mark)[2] if mark in text else text
-    text = re.sub(r"^connection failed: ", "", text.strip())
+    text = re.sub(r"^(connection (failed|is bad): )?(connection to server .*? failed: )?", "", text.strip())
+    text = text.removeprefix("fe_sendauth: ")
     return redact(text).rstrip(".") or type(error).__name__
 
 
