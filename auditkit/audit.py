@@ -263,6 +263,7 @@ class _Meant:
     applied: Replay | None
     notes: list[dict[str, Any]] = field(default_factory=list)
     base: platform.Base | None = None
+    needs: dict[str, set[str]] = field(default_factory=dict)
 
 
 def _meant(
@@ -305,6 +306,7 @@ def _meant(
         else replay(done, ground, progress=progress, continued=False)
     )
     entries = _entries(name, matrix, {m.path: n for n, m in enumerate(migrations)}, place)
+    needs = _needs(entries, files, ground, progress)
     replays = {"the migrations": intended} | (
         {} if applied is intended else {"what the ledger records": applied}
     )
@@ -321,7 +323,31 @@ def _meant(
                     "blocking": result is intended,
                 }
             )
-    return _Meant(entries, intended, applied, notes, base)
+    return _Meant(entries, intended, applied, notes, base, needs)
+
+
+def _needs(
+    entries: Sequence[Entry], files: Sequence[Step], ground: Ground, progress: Progress
+) -> dict[str, set[str]]:
+    """Which pending migrations cannot run without one that was skipped: asked of a replay without it.
+
+    Only where an environment went on without a migration, and only for the first three such.
+    """
+    pending = [e for e in entries if e.intended is not None and e.applied is None]
+    last = max((e.intended for e in entries if e.intended is not None and e.applied is not None), default=-1)
+    found: dict[str, set[str]] = {}
+    for root in pending:
+        explained = {label for labels in found.values() for label in labels}
+        if root.intended is None or root.intended > last or root.label in explained or len(found) == 3:
+            continue
+        later = {e.intended: e.label for e in pending if e.intended is not None and e.intended > root.intended}
+        if not later:
+            break
+        rest = [step for n, step in enumerate(files) if n != root.intended]
+        without = replay(rest, ground, progress=progress, continued=False)
+        failed = {failure.step + (failure.step >= root.intended) for failure in without.failures}
+        found[root.label] = {later[n] for n in failed if n in later}
+    return {root: labels for root, labels in found.items() if labels}
 
 
 def _done(
@@ -393,6 +419,7 @@ def _entries(
                 age=cell.row["age"] if cell and cell.row else None,
                 commit=commit.id if commit else None,
                 author=commit.author if commit else None,
+                edits=len(edits),
             )
         )
     return entries
@@ -487,8 +514,13 @@ class _Explained:
     compared: Comparison
     findings: list[Finding]
     calibration: Calibration
-    notes: list[dict[str, Any]]
+    meant: _Meant
     history: History
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """What could not be checked."""
+        return self.meant.notes
 
 
 def _case(
@@ -509,7 +541,7 @@ def _case(
         replayed = _meant(name, snapshot, matrix, migrations, settings, progress)
     else:
         replayed = _Meant(_entries(name, matrix, {}, {}), None, None)
-    notes += replayed.notes
+    replayed.notes = notes + replayed.notes
     left = meant or (replayed.intended.final if replayed.intended else None)
     scope = scope_of(settings, snapshot)
     compared = compare(left, snapshot, scope=scope) if left else Comparison(deltas=[])
@@ -534,10 +566,11 @@ def _case(
         ledger_readable=history.readable,
         ledger_tool=history.tool or (migrations.tool if migrations else None),
         later_applied={row.version: n < last for n, row in enumerate(matrix.rows)},
+        needs=replayed.needs,
     )
     calibration = calibrate(case)
     findings = find_causes(case, calibration) if left else []
-    return _Explained(case, compared, findings, calibration, notes, history)
+    return _Explained(case, compared, findings, calibration, replayed, history)
 
 
 # --- the audit document ----------------------------------------------------------------------------
@@ -918,6 +951,13 @@ def _deploy(
     done = explained.case.applied
     intended = compare(was.applied.final, done.final, scope=scope).deltas if was.applied and done else []
     meant, did = {_change(d): d for d in intended}, {_change(d): d for d in actual}
+    unintended = [d for key, d in did.items() if key not in meant]
+    absent = [d for key, d in meant.items() if key not in did]
+    # A new table counts as made, whatever its columns; what is odd inside it is drift that was not there before.
+    covered = {d.key for d in (*unintended, *absent)}
+    known = {_change(d) for d in _drift(was, old, scope)}
+    fresh = (d for d in _drift(explained.meant, new, scope) if _change(d) not in known)
+    unintended += [d for d in fresh if d.key not in covered]
 
     def applied(row: Any, side: str) -> bool:
         cell = row.cells.get(side)
@@ -931,8 +971,8 @@ def _deploy(
         "deployed": [{"version": r.version, "name": r.name} for r in deployed],
         "intended": [_delta(d) for d in intended],
         "actual": [_delta(d) for d in actual],
-        "unintended": [_delta(d) for key, d in did.items() if key not in meant],
-        "absent": [_delta(d) for key, d in meant.items() if key not in did],
+        "unintended": [_delta(d) for d in unintended],
+        "absent": [_delta(d) for d in absent],
         "ledger": [
             {
                 "version": r.version,
@@ -945,6 +985,15 @@ def _deploy(
         "rollback": _rollback(intended),
         "preexisting": 0,
     }
+
+
+def _drift(meant: _Meant, snapshot: Snapshot, scope: Scope) -> list[Delta]:
+    """How an environment differs from what its own ledger says was run."""
+    if meant.applied is None:
+        return []
+    deltas = compare(meant.applied.final, snapshot, scope=scope).deltas
+    base = meant.base
+    return [d for d in deltas if not (base and base.settles(d.kind, d.identity, d.attribute))]
 
 
 def _moment(snapshot: Snapshot, matrix: HistoryMatrix, name: str) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
         return
     known = case.intended is not None or case.applied is not None
     alternatives = []
-    if missing and (defined := search.writer(key)) and _only_effect(search, defined[0], key):
+    if missing and (defined := search.writer(key)) and _only_effect(search, defined[0], deltas[0], rest):
         alternatives.append(
             (
                 "recorded_not_applied",
@@ -232,13 +232,13 @@ def _mentions(sql: str, identity: str) -> bool:
     return len(name) > 2 and name.lower() in sql.lower()
 
 
-def _only_effect(search: Search, entry: Entry, key: Key) -> bool:
+def _only_effect(search: Search, entry: Entry, delta: Delta, rest: list[Key]) -> bool:
+    """Whether this is all that *entry* does, and nothing that other migrations made went with it."""
     replay = search.case.intended
-    return (
-        replay is not None
-        and entry.intended is not None
-        and search.roots(replay.footprint(entry.intended)) == [key]
-    )
+    if replay is None or entry.intended is None:
+        return False
+    mine = set(replay.footprint(entry.intended))
+    return search.roots(mine) == [delta.key] and mine >= {*rest, *delta.children}
 
 
 # --- one act, many deltas ------------------------------------------------------------------------------

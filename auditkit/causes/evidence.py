@@ -94,8 +94,8 @@ def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | No
     PostgreSQL numbers new objects with one counter for the whole cluster, upwards. Between the last object of
     the migration before and the first of the migration after, the shadow needed a certain gap; other work
     in the cluster can only widen it. A narrower gap here means that something the shadow created was not
-    created here. Returns None when that cannot be told (no ids of neighbours, nothing created, ids not
-    comparable after a restore).
+    created here; exactly the same gap means that it was. Returns None when that cannot be told (no ids of
+    neighbours, nothing created, other work in between, ids not comparable after a restore).
     """
     replay = case.applied
     if replay is None or entry.applied is None or not calibration.exact:
@@ -115,7 +115,8 @@ def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | No
         return None
     if here <= needed - own:
         return False
-    return True if here >= needed else None
+    # Exactly as many leave no room for a doubt; more may be the work of others in the cluster.
+    return True if here == needed else None
 
 
 def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:
@@ -148,7 +149,7 @@ def _oids_taken(case: Case, step: int) -> int:
 def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:
     """One owner standing consistently for another: (meant, actual, objects), or None.
 
-    Consistent means at least three objects, and at least four of five that the meant owner has there.
+    Consistent means at least three objects, and at least four of five that migrations made for the meant owner.
     """
     shifts: Counter[tuple[str, str]] = Counter()
     keys: dict[tuple[str, str], list[Key]] = {}
@@ -157,11 +158,17 @@ def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:
             pair = (str(delta.left), str(delta.right))
             shifts[pair] += 1
             keys.setdefault(pair, []).append((delta.kind, delta.identity))
-    if not shifts:
+    if not shifts or case.intended is None:
         return None
     (meant, actual), count = shifts.most_common(1)[0]
     same = sum(
-        1 for fact in case.actual.iter() if fact.attributes.get("owner") == meant and not fact.extension
+        1
+        for key, changes in case.intended.timeline.items()
+        if (made := changes[-1].fact)
+        and made.attributes.get("owner") == meant
+        and not made.extension
+        and (here := case.actual.get(*key))
+        and here.attributes.get("owner") == meant
     )
     if count >= 3 and count >= 4 * same:
         return meant, actual, keys[meant, actual]

@@ -12,7 +12,7 @@ from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Fact
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.evidence import ran_by_oids
-from auditkit.causes.search import Search, listed, state_at
+from auditkit.causes.search import Search, counted, listed, state_at
 from auditkit.history.shadow import Change, Replay
 
 #: Object, attribute (None: that it is there or gone), and whether that is seen here (None: cannot be told).
@@ -48,10 +48,10 @@ def applied_not_recorded(search: Search) -> None:
             entry=entry,
             deltas=[],
             evidence=[
-                Evidence("ledger", f"No row for version {entry.version}."),
+                Evidence("ledger", f"No row in {env} records version {entry.version}."),
                 Evidence(
                     "replay",
-                    f"All {len(there)} objects that it makes or changes are here as it leaves them."
+                    f"It makes or changes {counted(len(there), 'object')}, and all is here as it leaves it."
                     if not gone
                     else f"Of the {len(there) + len(gone)} objects that it makes or changes, {len(there)} are here, "
                     "among them what its last statements make.",
@@ -90,7 +90,8 @@ def _ran_unrecorded(search: Search, entry: Entry) -> bool:
     """Everything that would show is here; or the end of it is, so that what lacks was taken away later."""
     effects = list(pending_effects(search, entry))
     there = [_line(search, entry, key) for key, _, seen in effects if seen]
-    gone = [_line(search, entry, key) for key, _, seen in effects if seen is False]
+    lacking = search.roots(key for key, _, seen in effects if seen is False)
+    gone = [_line(search, entry, key) for key in lacking]
     return bool(there) and (not gone or max(there) > max(gone))
 
 
@@ -111,7 +112,8 @@ def pending_effects(search: Search, entry: Entry) -> Iterator[Effect]:
         for name in search.differing(before, after) if telling else ():
             if None not in telling and name not in telling:
                 continue
-            yield key, name, _seen(name, before, after, search.actual(key))
+            gone = name is not None and after is not None and search.actual(key) is None
+            yield key, name, False if gone else _seen(name, before, after, search.actual(key))
 
 
 def _seen(name: str | None, before: Fact | None, after: Fact | None, actual: Fact | None) -> bool | None:
@@ -311,7 +313,7 @@ def _ledger_says(search: Search, cause: str, entry: Entry) -> str:
             "the present one does not."
         )
     return {
-        "missing_migration": f"The ledger of {search.env} has no row for version {entry.version}.",
+        "missing_migration": f"No row in {search.env} records version {entry.version}.",
         "unknown_migration": f"The ledger records version {entry.version}, and no file has it.",
         "edited_after_apply": "What the ledger stored when it was applied is not what the file says now.",
         "out_of_order": "The ledger rows were written in another order than the files have.",
@@ -350,7 +352,8 @@ def recorded_not_applied(search: Search) -> None:
         evidence = [
             Evidence("ledger", f"Version {entry.version} is recorded as applied."),
             Evidence(
-                "replay", f"None of the {len(keys)} objects that it makes or changes shows any effect of it."
+                "replay",
+                f"It makes or changes {counted(len(keys), 'object')}, and nothing here shows any effect of it.",
             ),
         ]
         if ran is False:
@@ -440,7 +443,7 @@ def silent_history(search: Search) -> None:
             entry=entry,
             deltas=[],
             evidence=[
-                Evidence("ledger", f"The ledger of {env} has no row for version {entry.version}."),
+                Evidence("ledger", f"No row in {env} records version {entry.version}."),
                 Evidence(
                     "replay",
                     "Nothing of what it makes or changes is here; an earlier migration that is missing comes first."

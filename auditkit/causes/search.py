@@ -47,9 +47,16 @@ class Search:
         return [entry for entry in self.case.entries if wanted(entry)]
 
     def writer(self, key: Key) -> tuple[Entry, Change] | None:
-        """The migration that last defined *key* according to the files, and where."""
+        """The migration that last defined *key* according to the files, and where: of what is gone, its CREATE."""
         replay = self.case.intended
         change = replay.last_writer(key) if replay else None
+        if replay and self.actual(key) is None:
+            creating = (
+                c
+                for c in reversed(replay.timeline.get(key, ()))
+                if (c.statement or "").lower().startswith("create")
+            )
+            change = next(creating, change)
         if change is None or change.step not in self.by_intended:
             return None
         return self.by_intended[change.step], change
@@ -186,6 +193,10 @@ def name_of(key: Key) -> str:
 def listed(words: Iterable[str]) -> str:
     items = list(words)
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}" if items else "nothing"
+
+
+def counted(count: int, word: str) -> str:
+    return f"{count} {word}" if count == 1 else f"{count} {word}s"
 
 
 def shown(value: object) -> str:
