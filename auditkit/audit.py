@@ -26,7 +26,7 @@ from auditkit.config import Settings, Source
 from auditkit.connect import connect
 from auditkit.errors import AuditError, ConfigError
 from auditkit.history import ledgers, platform, standins
-from auditkit.history.files import Migration, Migrations, load_migrations
+from auditkit.history.files import Migration, Migrations, blobs, load_migrations
 from auditkit.history.ledgers import History
 from auditkit.history.shadow import Ground, Replay, Step, replay
 from auditkit.history.split import join
@@ -340,7 +340,9 @@ def _needs(
         explained = {label for labels in found.values() for label in labels}
         if root.intended is None or root.intended > last or root.label in explained or len(found) == 3:
             continue
-        later = {e.intended: e.label for e in pending if e.intended is not None and e.intended > root.intended}
+        later = {
+            e.intended: e.label for e in pending if e.intended is not None and e.intended > root.intended
+        }
         if not later:
             break
         rest = [step for n, step in enumerate(files) if n != root.intended]
@@ -348,6 +350,70 @@ def _needs(
         failed = {failure.step + (failure.step >= root.intended) for failure in without.failures}
         found[root.label] = {later[n] for n in failed if n in later}
     return {root: labels for root, labels in found.items() if labels}
+
+
+def _earlier_texts(
+    name: str,
+    meant: _Meant,
+    snapshot: Snapshot,
+    deltas: Sequence[Delta],
+    matrix: HistoryMatrix,
+    migrations: Migrations,
+    progress: Progress,
+) -> None:
+    """Where a ledger does not tell what was run, and git has another text that explains a delta: take that.
+
+    Of every file that was edited after it was added and has to do with a delta that neither replay explains,
+    the text of its time (or the first one) is replayed, all in one go.
+    """
+    applied = meant.applied
+    if applied is None or applied.ground is None:
+        return
+    open_keys = {d.key for d in deltas if not _agrees(applied, snapshot, d.key)}
+    rows = {row.file: row for row in matrix.rows if row.migration}
+    steps, suspects = list(applied.steps), {}
+    for number, entry in enumerate(meant.entries):
+        if entry.applied is None or entry.content == "different" or not entry.edits or not open_keys:
+            continue
+        row = rows[entry.file]
+        assert row.migration
+        earlier = blobs(migrations, row.migration)
+        at = (cell.row or {}).get("applied_at") if (cell := row.cells.get(name)) else None
+        text = next(
+            (b for b in earlier if at and b.commit.committed_at <= at), earlier[-1] if earlier else None
+        )
+        if text is None or text.migration.sql is None:
+            continue
+        footprint = set(applied.footprint(entry.applied))
+        if open_keys & footprint or any(_last_name(key) in text.migration.sql for key in open_keys):
+            steps[entry.applied] = replace(steps[entry.applied], sql=text.migration.sql)
+            suspects[number] = entry
+    if not suspects:
+        return
+    tried = replay(steps, applied.ground, progress=progress, continued=False)
+    gained = {key for key in open_keys if _agrees(tried, snapshot, key)}
+    for number, entry in suspects.items():
+        assert entry.applied is not None
+        if gained & {*tried.footprint(entry.applied), *applied.footprint(entry.applied)}:
+            meant.applied = tried
+            migration = rows[entry.file].migration
+            edit = migration.git.edited_later[-1] if migration and migration.git else None
+            meant.entries[number] = replace(
+                entry,
+                content="different",
+                from_git=True,
+                commit=edit.id if edit else entry.commit,
+                author=edit.author if edit else entry.author,
+            )
+
+
+def _agrees(result: Replay, snapshot: Snapshot, key: tuple[str, str]) -> bool:
+    left, right = result.final.get(*key), snapshot.get(*key)
+    return left is right if left is None or right is None else left.attributes == right.attributes
+
+
+def _last_name(key: tuple[str, str]) -> str:
+    return key[1].split(" on ")[0].split("(")[0].rsplit(".", 1)[-1].strip('"')
 
 
 def _done(
@@ -547,6 +613,8 @@ def _case(
     compared = compare(left, snapshot, scope=scope) if left else Comparison(deltas=[])
     if base := replayed.base:
         compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+    if migrations is not None:
+        _earlier_texts(name, replayed, snapshot, compared.deltas, matrix, migrations, progress)
     last = max(
         (
             n

@@ -98,8 +98,8 @@ def test_an_unknown_severity_to_fail_on_is_an_error() -> None:
     [
         (
             sample.shop,
-            "production and staging differ from migrations in 13 objects. Worst cause: "
-            "20260412090000_orders_policies was edited after it was applied (proven).",
+            "production and staging differ from migrations in 13 objects. Worst: "
+            "Policy orders_owner lets every customer read every order (proven).",
         ),
         (sample.clean, "local, staging and production match migrations: 2,311 facts compared, no drift."),
         (

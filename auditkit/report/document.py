@@ -354,10 +354,9 @@ def headline_of(audit: Audit | Mapping[str, Any]) -> str:
         verb = "differs" if len(where) == 1 else "differ"
         text = f"{listing(where) or 'the environments'} {verb} from {baseline} in {counted(len(objects), 'object')}."
         worst = findings[0]
-        return (
-            text
-            + f" {'Worst cause' if len(findings) > 1 else 'Cause'}: {cause_of(worst)} ({worst['confidence']})."
-        )
+        if len(findings) == 1:
+            return text + f" Cause: {cause_of(worst)} ({worst['confidence']})."
+        return text + f" Worst: {worst['title']} ({worst['confidence']})."
     if blocked:
         first = blocked[0]
         place = f"{first['environment']}: " if first.get("environment") else ""

@@ -10,6 +10,8 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from auditkit.catalog.kinds import KINDS, quote
+from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.causes.case import Case, Finding
 
 Remedy = dict[str, Any]
@@ -83,29 +85,69 @@ def _manual(finding: Finding, case: Case) -> Remedy:
     slug = f"capture_{_slug(key[1])}"
     meant = case.intended.final.get(*key) if case.intended else None
     here = case.actual.get(*key)
-    back = _definition(meant.attributes) if meant else None
-    forward = _definition(here.attributes) if here else None
+    intended = case.intended.final if case.intended else None
+    back = _turn(here, meant, intended, finding)
+    forward = _turn(meant, here, case.actual, finding)
     hazards = []
     if meant is None and key[0] in ("table", "table column"):
         hazards.append("Taking it back deletes the data in it.")
     if here is None and key[0] == "index":
         hazards.append("Building an index locks writes; use CREATE INDEX CONCURRENTLY outside a transaction.")
     security = finding.severity == "critical"
+    culprit = finding.culprit
     where = (
-        f" ({finding.culprit.file}{f':{finding.culprit.line}' if finding.culprit.line else ''})"
-        if finding.culprit and finding.culprit.file
-        else ""
+        f" ({culprit.file}{f':{culprit.line}' if culprit.line else ''})" if culprit and culprit.file else ""
     )
-    keep = _step("To keep it: write it down as a migration", _tool(_NEW, case, finding, slug), forward)
-    undo = _step(f"To take it back: restore what the migrations say{where}", None, back)
+    new = _tool(_NEW, case, finding, slug)
+    keep = [_step("To keep it: write it down as a migration", new, forward)] if here or meant else []
+    undo = [_step(f"To take it back: restore what the migrations say{where}", None, back)]
     return _remedy(
         "Restore what the migrations say, now: this protects data."
         if security
-        else "Decide whether it stays: then capture it in a migration and record that as applied here; or undo it.",
+        else "Decide whether it stays: then capture it in a migration and record that as applied; or undo it.",
         "migrations" if security else "person",
-        [undo, keep, _check(finding)] if security or here is None else [keep, undo, _check(finding)],
+        [*undo, *keep, _check(finding)] if security or here is None else [*keep, *undo, _check(finding)],
         hazards,
     )
+
+
+#: Kinds without data of their own: what changed is dropped and made again.
+_REMAKE = frozenset({"policy", "trigger", "view", "index", "rule", "table constraint", "domain constraint"})
+
+
+def _turn(old: Fact | None, new: Fact | None, snapshot: Snapshot | None, finding: Finding) -> str | None:
+    """SQL that turns one state of an object into another, for the plain cases; None for the others."""
+    fact = new or old
+    if fact is None:
+        return None
+    kind = KINDS[fact.kind]
+    made = _sql(kind.create(new, snapshot or Snapshot({}, {}))) if new and kind.create else None
+    if new is None:
+        return f"{kind.drop(fact.identity)};"
+    if old is None:
+        return made
+    attributes = {delta.attribute for delta in finding.deltas if (delta.kind, delta.identity) == fact.key}
+    value = new.attributes
+    if attributes == {"row_security"}:
+        return f"ALTER TABLE {fact.identity} {'ENABLE' if value['row_security'] else 'DISABLE'} ROW LEVEL SECURITY;"
+    if attributes == {"enabled"} and fact.kind == "trigger":
+        verb = {"enabled": "ENABLE", "disabled": "DISABLE"}.get(str(value["enabled"]))
+        return f"ALTER TABLE {fact.parent} {verb} TRIGGER {quote(fact.name)};" if verb else None
+    if fact.kind == "table column" and len(attributes) == 1:
+        alter = f"ALTER TABLE {fact.parent} ALTER COLUMN {quote(fact.name)}"
+        if attributes == {"not_null"}:
+            return f"{alter} {'SET' if value['not_null'] else 'DROP'} NOT NULL;"
+        if attributes == {"default"}:
+            return f"{alter} {'DROP DEFAULT' if value['default'] is None else 'SET DEFAULT ' + str(value['default'])};"
+    if made and fact.kind in ("function", "procedure") and made.startswith("CREATE FUNCTION"):
+        return made.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+    if made and fact.kind in _REMAKE and not attributes & {"owner", "grants", "comment"}:
+        return f"{kind.drop(fact.identity)};\n{made}"
+    return None
+
+
+def _sql(statements: list[str]) -> str | None:
+    return ";\n".join(statements) + ";" if statements else None
 
 
 def _missing(finding: Finding, case: Case) -> Remedy:
@@ -159,7 +201,8 @@ def _edited(finding: Finding, case: Case) -> Remedy:
 
 def _out_of_order(finding: Finding, case: Case) -> Remedy:
     key = finding.objects[0] if finding.objects else ("", "")
-    meant = case.intended.final.get(*key) if case.intended and finding.objects else None
+    final = case.intended.final if case.intended and finding.objects else None
+    meant = final.get(*key) if final else None
     return _remedy(
         "Write a migration that states the final definition again; running it everywhere is harmless.",
         "migrations",
@@ -167,7 +210,7 @@ def _out_of_order(finding: Finding, case: Case) -> Remedy:
             _step(
                 "State it again in a new migration",
                 _tool(_NEW, case, finding, f"restate_{_slug(key[1])}"),
-                _definition(meant.attributes) if meant else None,
+                _turn(case.actual.get(*key), meant, final, finding),
             ),
             _step("Apply it", _tool(_APPLY, case, finding)),
             _check(finding),
@@ -233,16 +276,6 @@ _REMEDIES: dict[str, Callable[[Finding, Case], Remedy]] = {
     "environment_difference": _environment,
     "unknown": _unknown,
 }
-
-
-def _definition(attributes: dict[str, Any]) -> str | None:
-    """The object's own SQL, where PostgreSQL prints a complete statement for it."""
-    text = attributes.get("definition")
-    return (
-        f"{text.rstrip().rstrip(';')};"
-        if isinstance(text, str) and text.lstrip().upper().startswith("CREATE")
-        else None
-    )
 
 
 def _slug(identity: str) -> str:
