@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -248,7 +249,8 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
     table = [["migration", *names]]
     for row in shown:
         states = (row["states"].get(name) for name in names)  # none where the ledger could not be read
-        cells = ["✓" if s == "applied" else f"{_STATES[s]} {s}" if s else "not readable" for s in states]
+        absent = "not readable" if row["file"] else "·"  # a row without a file is only where it was recorded
+        cells = ["✓" if s == "applied" else f"{_STATES[s]} {s}" if s else absent for s in states]
         table.append([f"{row['version']} {row['name']}".strip(), *cells])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table if shown else ():
@@ -411,8 +413,10 @@ def _print_finding(finding: dict[str, Any]) -> None:
         click.echo(f"  {item['signal']}: {item['says']}")
     click.echo(f"  what to do: {finding['remedy']['summary']}")
     for step in finding["remedy"]["steps"]:
-        if step["command"]:
-            click.echo(f"    {step['title']}: {step['command']}")
+        if step["command"] or step["sql"]:
+            click.echo(f"    {step['title']}: {step['command'] or ''}".rstrip())
+        if step["sql"]:
+            click.echo(textwrap.indent(step["sql"], "      "))
 
 
 @cli.command()
