@@ -26,6 +26,7 @@ from auditkit.config import Settings, Source
 from auditkit.connect import connect
 from auditkit.errors import AuditError, ConfigError
 from auditkit.history import ledgers, platform, standins
+from auditkit.history.dialect import translated
 from auditkit.history.files import Migration, Migrations, blobs, load_migrations
 from auditkit.history.ledgers import History
 from auditkit.history.shadow import Ground, Replay, Step, replay
@@ -62,12 +63,12 @@ def take(source: Source, settings: Settings, *, progress: Progress = silent) -> 
     if source.type == "live":
         progress(0, 1, f"Reading {source.name}")
         return _capture(source)
-    return _end_state(source, settings, None, progress)[0]
+    return _end_state(source, settings, None, progress)[0].final
 
 
 def _end_state(
     source: Source, settings: Settings, like: Snapshot | None, progress: Progress
-) -> tuple[Snapshot, platform.Base]:
+) -> tuple[Replay, platform.Base]:
     """What the migrations lead to when they are replayed on a ground like that of the database *like*."""
     migrations = _migrations(settings, ref=source.value or None)
     ground, base = _ground(settings, like, migrations)
@@ -80,7 +81,7 @@ def _end_state(
             "correct the migration, or compare with an environment instead"
         )
     result.final.manifest["name"] = source.name
-    return result.final, base
+    return result, base
 
 
 def _capture(source: Source) -> Snapshot:
@@ -124,20 +125,21 @@ def diff(left: Source, right: Source, settings: Settings, *, progress: Progress 
         taken = list(pool.map(lambda source: take(source, settings, progress=progress), databases))
     base = None
     if len(taken) == 1:
-        meant, base = _end_state(left if left.type == "migrations" else right, settings, taken[0], progress)
-        sides = [meant if source.type == "migrations" else taken[0] for source in sources]
+        result, base = _end_state(left if left.type == "migrations" else right, settings, taken[0], progress)
+        there = translated(taken[0], result)
+        sides = [result.final if source.type == "migrations" else there for source in sources]
     else:
         sides = taken or [take(source, settings, progress=progress) for source in sources]
-    result = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
+    compared = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
     if base:
-        result.deltas = [d for d in result.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+        compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
     not_checked = [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]]
     return {
         "format": "auditkit.diff/1",
         "left": left.name,
         "right": right.name,
-        "equal": not result.deltas and not any(item.get("blocking", True) for item in not_checked),
-        "deltas": [_delta(delta) for delta in result.deltas],
+        "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
+        "deltas": [_delta(delta) for delta in compared.deltas],
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
         "not_checked": not_checked,
     }
@@ -226,6 +228,7 @@ def _ground(
     wanted = standins.wanted([*base.statements, *texts])
     major = int(snapshot.manifest["server_version"]) // 10000 if snapshot else _own_major()
     binaries = server.find_binaries(major, wanted)
+    base = replace(base, other_release=binaries.major != major)
     missing = [name for name in wanted if name not in binaries.extensions]
     files: dict[str, str] = {}
     written: list[standins.StandIn] = []
@@ -290,6 +293,17 @@ def _meant(
     ground, base = _ground(settings, snapshot, migrations)
     files = _steps(migrations)
     intended = replay(files, ground, progress=progress)
+    if base.other_release:
+        notes.append(
+            {
+                "environment": name,
+                "what": "the versions of extensions",
+                "why": f"{name} is {snapshot.manifest['server']} and the shadow {intended.server}, "
+                "and each comes with its own",
+                "fix": "have AUDITKIT_PG_BINDIR name the programs of the same major version",
+                "blocking": False,
+            }
+        )
     done, place, lost = _done(name, matrix, migrations)
     for label in lost:
         notes.append(
@@ -609,6 +623,8 @@ def _case(
         replayed = _Meant(_entries(name, matrix, {}, {}), None, None)
     replayed.notes = notes + replayed.notes
     left = meant or (replayed.intended.final if replayed.intended else None)
+    if replayed.intended:
+        snapshot = translated(snapshot, replayed.intended)
     scope = scope_of(settings, snapshot)
     compared = compare(left, snapshot, scope=scope) if left else Comparison(deltas=[])
     if base := replayed.base:
@@ -1059,7 +1075,7 @@ def _drift(meant: _Meant, snapshot: Snapshot, scope: Scope) -> list[Delta]:
     """How an environment differs from what its own ledger says was run."""
     if meant.applied is None:
         return []
-    deltas = compare(meant.applied.final, snapshot, scope=scope).deltas
+    deltas = compare(meant.applied.final, translated(snapshot, meant.applied), scope=scope).deltas
     base = meant.base
     return [d for d in deltas if not (base and base.settles(d.kind, d.identity, d.attribute))]
 

@@ -34,14 +34,16 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
     missing, unexpected = (any(d.change == c for d in deltas) for c in ("missing", "unexpected"))
     evidence = [_content_evidence(search, key, missing, unexpected), *_xmin_evidence(search, key)]
     culprit, group = search.definer(key), [key, *rest]
-    mention = None if missing else _unreplayed(search, key, unexpected)
+    mention = None if missing else _unreplayed(search, group, unexpected)
+    if mention and _joined(search, mention[0], group):
+        return
     if mention:
         search.add(
             "unknown",
             "conjecture",
             f"{name_of(key)} {'is unexpected' if unexpected else 'differs'} in {env}, and {mention[1]}",
             group,
-            culprit=culprit or search.culprit(mention[0], []),
+            entry=mention[0],
             evidence=[Evidence("replay", mention[2]), *evidence],
             alternatives=[("manual_change", "It may have been changed by hand.")],
         )
@@ -172,10 +174,7 @@ def _own_writer(search: Search, key: Key) -> Entry | None:
 
 def _by_migration_itself(search: Search, writer: Entry, group: list[Key], evidence: list[Evidence]) -> None:
     """A migration made this in its own transaction, though its text does not: another text, or other data."""
-    same = [f for f in search.findings if f.entry is writer and f.cause in ("edited_after_apply", "unknown")]
-    if same:
-        same[0].objects += group
-        same[0].deltas += search.take(group)
+    if _joined(search, writer, group):
         return
     if writer.edits or not any(d.change == "unexpected" for d in search.open[group[0]]):
         search.add(
@@ -205,7 +204,17 @@ def _by_migration_itself(search: Search, writer: Entry, group: list[Key], eviden
     )
 
 
-def _unreplayed(search: Search, key: Key, unexpected: bool) -> tuple[Entry, str, str] | None:
+def _joined(search: Search, entry: Entry, group: list[Key]) -> bool:
+    """Add *group* to what is already said about that migration, if anything is."""
+    for finding in search.findings:
+        if finding.entry is entry and finding.cause in ("edited_after_apply", "unknown"):
+            finding.objects += group
+            finding.deltas += search.take(group)
+            return True
+    return False
+
+
+def _unreplayed(search: Search, group: list[Key], unexpected: bool) -> tuple[Entry, str, str] | None:
     """A migration that may well have made this but could not show it: (it, in a title, in a sentence)."""
     for replay, steps in (
         (search.case.intended, search.by_intended),
@@ -213,23 +222,23 @@ def _unreplayed(search: Search, key: Key, unexpected: bool) -> tuple[Entry, str,
     ):
         for failure in replay.failures if replay else ():
             entry = steps.get(failure.step)
-            if replay and entry and _mentions(replay.steps[failure.step].sql, key[1]):
+            if replay and entry and _mentions(replay.steps[failure.step].sql, group[:1]):
                 says = f"{entry.label} mentions it and failed in the shadow database."
                 return entry, f"{entry.label} could not be replayed", says
     if not unexpected or search.calibration.exact or search.case.applied is None:
         return None
     for number, step in enumerate(search.case.applied.steps):
         entry = search.by_applied.get(number)
-        if entry and re.search(r"\bexecute\b", step.sql, re.I) and _mentions(step.sql, key[1]):
+        if entry and re.search(r"\bexecute\b", step.sql, re.I) and _mentions(step.sql, group):
             says = f"{entry.label} mentions it in SQL that it puts together while it runs, perhaps from rows."
             return entry, f"{entry.label} may have made it, depending on data", says
     return None
 
 
-def _mentions(sql: str, identity: str) -> bool:
-    """Whether *sql* speaks of the object, judged by the last part of its name."""
-    name = identity.split(" on ", maxsplit=1)[0].split("(", maxsplit=1)[0].rsplit(".", 1)[-1].strip('"')
-    return len(name) > 2 and name.lower() in sql.lower()
+def _mentions(sql: str, keys: list[Key]) -> bool:
+    """Whether *sql* speaks of one of the objects, judged by the last part of its name."""
+    names = [_last(identity).strip('"').lower() for _, identity in keys]
+    return any(len(name) > 2 and name in sql.lower() for name in names)
 
 
 def _only_effect(search: Search, entry: Entry, delta: Delta, rest: list[Key]) -> bool:

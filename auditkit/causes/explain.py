@@ -46,6 +46,8 @@ def _severity(finding: Finding, case: Case) -> str:
     """How bad: the worst of its deltas, tempered by the cause."""
     worst = 0
     for delta in finding.deltas:
+        if finding.renamed and delta.key not in finding.renamed:
+            continue  # what only speaks of the old name has come to no harm
         kind = KINDS.get(delta.kind)
         level = _SEVERITIES.index(kind.severity if kind else "medium")
         if delta.change == "changed" and delta.attribute in _COSMETIC:

@@ -271,7 +271,7 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
         Evidence("git" if entry.from_git else "ledger", _ledger_says(search, cause, entry)),
         Evidence(
             "replay",
-            f"Replaying what the ledger says was run gives exactly what {env} has for "
+            f"Replaying what {'git' if entry.from_git else 'the ledger'} says was run gives exactly what {env} has for "
             f"{'this object' if count == 1 else f'all {count} objects'}; replaying the files does not.",
         ),
     ]
@@ -298,12 +298,17 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
         cause,
         "consistent" if there else "proven",
         title,
-        search.roots_first(keys),
+        sorted(search.roots_first(keys), key=lambda k: _touches(search, entry, k), reverse=True),
         entry=entry,
         deltas=search.claim(deltas),
         evidence=evidence,
         alternatives=alternatives,
     )
+
+
+def _touches(search: Search, entry: Entry, key: Key) -> bool:
+    replays = ((search.case.intended, entry.intended), (search.case.applied, entry.applied))
+    return any(r is not None and any(c.step == n for c in r.timeline.get(key, ())) for r, n in replays)
 
 
 def _ledger_says(search: Search, cause: str, entry: Entry) -> str:
@@ -466,6 +471,13 @@ def silent_history(search: Search) -> None:
             entry=entry,
             evidence=[
                 Evidence("ledger", f"The ledger records version {entry.version}, and no file has it."),
-                Evidence("replay", "No difference in the schema comes from it."),
+                Evidence(
+                    "replay",
+                    "Its text is nowhere to be found, so what it did is not known."
+                    if entry.applied is None
+                    else "What it made was changed again since."
+                    if search.case.applied and search.case.applied.footprint(entry.applied)
+                    else "It changes nothing that is compared.",
+                ),
             ],
         )
