@@ -54,7 +54,8 @@ def history(count: int, seed: int = 7) -> list[Step]:
             )
         if rng.random() < 0.2:
             sql.append(
-                f"CREATE TRIGGER g{number} BEFORE UPDATE ON {table} FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()"
+                f"CREATE TRIGGER g{number} BEFORE UPDATE ON {table} FOR EACH ROW"
+                " EXECUTE FUNCTION suppress_redundant_updates_trigger()"
             )
         steps.append(Step(f"{number:05d}", f"m{number}", ";\n".join(sql) + ";\n"))
     return steps

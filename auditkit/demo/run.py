@@ -101,7 +101,7 @@ def _look(
         taken[name] = audit.take(settings.environment(name), settings, progress=progress)
         taken[name].manifest["captured_at"] = at  # the story's clock
     result = audit.explain("all", settings=settings, progress=progress, taken=taken, at=at)
-    return {name: result.document for name in taken}, taken
+    return dict.fromkeys(taken, result.document), taken
 
 
 def _keep(project: Path, taken: dict[str, Snapshot], label: str) -> None:
