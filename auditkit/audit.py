@@ -651,9 +651,10 @@ def _case(
         ledger_tool=history.tool or (migrations.tool if migrations else None),
         later_applied={row.version: n < last for n, row in enumerate(matrix.rows)},
         needs=replayed.needs,
+        ordered=matrix.environment(name).ordered_by is not None,
     )
     calibration = calibrate(case)
-    findings = find_causes(case, calibration) if left else []
+    findings = find_causes(case, calibration)
     return _Explained(case, compared, findings, calibration, replayed, history)
 
 
@@ -1176,6 +1177,12 @@ def report(
     given = validate(name, dict(parameters))
     settings = settings or config.load(str(given.get("config") or "") or None)
     target = Path(out_dir) if out_dir else settings.out_dir
+    try:  # said before the audit, which may take minutes
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"{target}: cannot be written: {error.strerror}; choose another folder with --out-dir"
+        ) from None
     value = {"baseline": "migrations", "history_dir": str(target), **{k: str(v) for k, v in given.items()}}
     if name == "scheduled_audit":
         made = scheduled(

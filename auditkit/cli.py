@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
@@ -66,9 +67,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         code = _complain(error.format_message().rstrip(".") + usage, 2)
     except AuditError as error:
         code = _complain(str(error), error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 0
+    except SystemExit:
+        code = 128 + signal.SIGPIPE  # click met a closed pipe and would say 1, which means findings here
     except Exception as error:
         if os.environ.get("AUDITKIT_DEBUG"):
             raise
@@ -205,7 +205,7 @@ def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool)
     unread = [*taken.manifest["not_checked"], *ledgers.choose(taken.ledgers).not_checked]
     summary = {**taken.manifest, "file": str(path), "fingerprint": taken.fingerprint, "facts": len(taken)}
     if as_json:
-        _print_json({"format": "auditkit.snapshot/1", **summary, "unmodelled": taken.unmodelled})
+        _print_json({**summary, "format": "auditkit.snapshot/1", "unmodelled": taken.unmodelled})
     else:
         click.echo(
             f"{path}: {len(taken):,} facts of {taken.manifest['database']}, fingerprint {taken.fingerprint[:12]}"

@@ -31,4 +31,3 @@ def snapshot_of(facts: Iterable[Fact], **manifest: Any) -> Snapshot:
             table.origins[place] = fact.origin
     words = {"name": "production", "server_version": 180000, "status": "complete", "not_checked": []}
     return Snapshot({**words, **manifest}, tables)
-

@@ -40,7 +40,9 @@ def fact(name: str, value: object, xid: int = 0) -> Fact:
         "view": "pg_class",
     }
     parent = "public.t" if kind in ("index", "policy") else None
-    attributes = value if isinstance(value, dict) else {**WHOLE.get(kind, {}), BODY.get(kind, "definition"): value}
+    attributes = (
+        value if isinstance(value, dict) else {**WHOLE.get(kind, {}), BODY.get(kind, "definition"): value}
+    )
     number = int.from_bytes(name.encode()[-3:], "big") + 16384
     return Fact(kind, identity, dict(attributes), oid=number, anchor=number, schema="public", name=identity,
                 parent=parent, rows={rows[kind]: xid} if xid else {})  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gc
+import re
 import threading
 import time
 from array import array
@@ -46,6 +47,8 @@ SLICE = 60_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
+#: Identity, schema and kind of a parent that is not there.
+_NOBODY: tuple[str | None, str | None, str] = (None, None, "")
 #: Kinds whose facts other facts name as their parent.
 _PARENT_KINDS = frozenset(parent for kind in KINDS.values() for parent in kind.parents)
 
@@ -80,7 +83,7 @@ _TYPES = """
     FROM unnest(%(types)s::oid[], %(typmods)s::int4[]) AS t(type, typmod)"""
 
 _PARENTS = """
-    SELECT oid, (i).identity, (i).schema
+    SELECT oid, (i).identity, (i).schema, (i).type
     FROM (SELECT oid, pg_identify_object(%(catalog)s, oid, 0) AS i FROM unnest(%(oids)s::oid[]) AS t(oid)) AS p"""
 
 _EDGES = (
@@ -162,15 +165,31 @@ class _Result:
     error: psycopg.Error | None = None
 
 
+class _Quoted(dict[str, str]):
+    """Name → quote_ident(name), without asking the server a hundred thousand times."""
+
+    def __init__(self, reserved: frozenset[str]) -> None:
+        super().__init__()
+        self.reserved = reserved
+
+    def __missing__(self, name: str) -> str:
+        plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
+        if plain and not name[0].isdigit() and name not in self.reserved:
+            quoted = name
+        else:
+            quoted = '"' + name.replace('"', '""') + '"'
+        self[name] = quoted
+        return quoted
+
+
 @dataclass
 class _Server:
     """What is asked once per connection."""
 
     version: int
-    reserved: frozenset[str]  # words that quote_ident() quotes
     reads_roles: bool  # may read pg_authid
+    quoted: _Quoted
     plans_kept: bool = False  # prepared statements keep their first plan: planning takes longer than running
-    quoted: dict[str, str] = field(default_factory=dict)
 
 
 _SERVERS: WeakKeyDictionary[Connection, _Server] = WeakKeyDictionary()
@@ -194,7 +213,7 @@ def _server(connection: Connection) -> _Server:
                "(SELECT array_agg(word) FROM pg_get_keywords() WHERE catcode <> 'U')")
         ).fetchone() or (False, [])  # fmt: skip
         reserved = _RESERVED.setdefault(major, frozenset(words or ()))
-        server = _SERVERS[connection] = _Server(version, reserved, bool(readable))
+        server = _SERVERS[connection] = _Server(version, bool(readable), _Quoted(reserved))
     return server
 
 
@@ -310,23 +329,11 @@ class _Builder:
         self.tables: dict[str, Table] = {}
         self.raw: dict[str, list[tuple[Any, ...]]] = {}
         self.specs: dict[str, list[tuple[str, int]]] = {}
-        self.names: dict[str, dict[int, tuple[str, str | None]]] = defaultdict(dict)
+        self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
         self.waiting: list[tuple[Kind, _Result, list[tuple[Any, ...]]]] = []
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
         self._shared: dict[Any, Any] = {}
         self._lock = threading.Lock()
-
-    def quote(self, name: str) -> str:
-        """quote_ident(), without asking the server a hundred thousand times."""
-        quoted = self.server.quoted.get(name)
-        if quoted is None:
-            safe = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
-            if not safe or name[0].isdigit() or name in self.server.reserved:
-                quoted = '"' + name.replace('"', '""') + '"'
-            else:
-                quoted = name
-            self.server.quoted[name] = quoted
-        return quoted
 
     def add(self, group: Sequence[Kind], result: _Result) -> None:
         """Take the rows of a query that one or several kinds share."""
@@ -337,106 +344,100 @@ class _Builder:
                 self._add(group[0], result, result.rows)
                 return
             by_kind: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
-            place = result.names.index("kind")
-            for row in result.rows:
-                by_kind[row[place]].append(row)
+            if "kind" in result.names:
+                place = result.names.index("kind")
+                for row in result.rows:
+                    by_kind[row[place]].append(row)
+            else:
+                place = result.names.index("oid")
+                known = self.names[group[0].parent_catalog]
+                kind_of = {oid: f"{relation} column" for oid, (_, _, relation) in known.items()}
+                for row in result.rows:
+                    by_kind[kind_of.get(row[place], "")].append(row)
+                if by_kind.pop("", None):
+                    self.report.torn.add("the relation of a column")
             for kind in group:
                 if kind.name in by_kind:
                     self._add(kind, result, by_kind[kind.name])
 
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
-        names = result.names
-        columns: dict[str, Sequence[Any]] = dict(zip(names, zip(*rows, strict=True), strict=True))
-        count = len(rows)
+        count, share = len(rows), self._shared.setdefault
+        columns: dict[str, Sequence[Any]] = dict(zip(result.names, zip(*rows, strict=True), strict=True))
         empty: list[Any] = [None] * count
-        attributes = [n for n in names if n not in META and not n.startswith("pg_")]
-        spec = [(name, result.types[names.index(name)]) for name in attributes]
+        oids, subids = columns["oid"], columns.get("subid", [0] * count)
+        if kind.ordinal:
+            columns[kind.ordinal] = _ranks(oids, subids)
+            columns.setdefault("parent", oids)
+        attributes = [name for name in columns if name not in META and not name.startswith("pg_")]
         if kind.name not in self.tables:
-            self.specs[kind.name] = spec
+            codes = dict(zip(result.names, result.types, strict=True))
+            self.specs[kind.name] = [(name, codes.get(name, 0)) for name in attributes]
             own = (*attributes, "definition") if kind.definition else tuple(attributes)
             self.tables[kind.name] = Table(kind.name, own + COMMON)
             self.raw[kind.name] = []
-        table = self.tables[kind.name]
-        start = len(table)
+        table, start = self.tables[kind.name], len(self.tables[kind.name])
+        if any(None in columns.get(name, ()) for name in kind.never_null):
+            self.report.torn.add(f"{kind.name} definitions")
+        raw = [columns[name] for name in attributes]
+        raw += [columns.get(name, empty) for name in ("typmod", "acl_type", "acl_owner")]
+        self.raw[kind.name] += [share(row, row) for row in zip(*raw, strict=True)]
 
-        if kind.ordinal:
-            columns[kind.ordinal] = _ranks(columns["oid"], columns[kind.ordinal])
-        raw_columns = [columns[name] for name in attributes]
-        raw_columns += [columns.get(name, empty) for name in ("typmod", "acl_type", "acl_owner")]
-        share = self._shared.setdefault
-        self.raw[kind.name] += [share(row, row) for row in zip(*raw_columns, strict=True)]
-        for name in kind.never_null:
-            if name in columns and None in columns[name]:
-                self.report.torn.add(f"{kind.name} definitions")
-
-        raw_names = columns.get("name")
-        if raw_names is not None:
-            table.names += [share(name, name) for name in raw_names]
-            quoted = [self.quote(name) for name in raw_names]
-        else:
-            table.names += empty
+        known = self.names[kind.parent_catalog]
+        names = columns.get("name", empty)
+        quote = self.server.quoted.__getitem__
+        quoted = [*map(quote, names)] if "name" in columns else []
         schemas: Sequence[Any] = columns.get("schema", empty)
-        if "identity" in columns:
-            identities = list(columns["identity"])
-        elif kind.identity == "{schema}.{name}":
-            identities = [f"{self.quote(s)}.{q}" for s, q in zip(schemas, quoted, strict=True)]
-        else:
-            identities = []
-        oids = columns["oid"]
+        identities: list[Any] = [*columns["identity"]] if "identity" in columns else []
+        if identities and self.server.version < 170000:
+            # JSON became a word of the grammar in 17, and such types have no schema.
+            identities = [i and re.sub(r"\bpg_catalog\.json\b", "json", i) for i in identities]
+        if kind.identity == "{schema}.{name}":
+            identities = [
+                f"{schema}.{name}" for schema, name in zip(map(quote, schemas), quoted, strict=True)
+            ]
         if kind.name in _PARENT_KINDS and identities:
-            self.names[kind.catalog].update(zip(oids, zip(identities, schemas, strict=True), strict=True))
-        parents: list[Any] = []
-        raw_parents = columns.get("parent", empty)
-        if raw_parents is empty:
-            parents = empty
-        elif all(type(p) is not int for p in raw_parents):
-            parents = [share(p, p) for p in raw_parents]
-        else:
-            known = self.names[kind.parent_catalog]
-            found = [known.get(p) if p is not None else None for p in raw_parents]
-            parents = [f[0] if f else None for f in found]
+            entries = (
+                (identity, schema, kind.name) for identity, schema in zip(identities, schemas, strict=True)
+            )
+            self.names[kind.catalog].update(zip(oids, entries, strict=True))
+        parents: Sequence[Any] = columns.get("parent", empty)
+        if any(type(parent) is int for parent in parents):
+            found = [known.get(parent, _NOBODY) for parent in parents]
+            parents = [entry[0] for entry in found]
             if "schema" not in columns:
-                schemas = [f[1] if f else None for f in found]
-        if not identities:
-            between = " on " if " on " in kind.identity else "."
-            if between == ".":
-                identities = [f"{p}.{q}" for p, q in zip(parents, quoted, strict=True)]
-            else:
-                identities = [f"{q} on {p}" for p, q in zip(parents, quoted, strict=True)]
-            if None in parents:
-                self.report.torn.add(f"the owner of a {kind.name}")
-        if "origin" in columns:
-            for i, origin in enumerate(columns["origin"]):
-                if isinstance(origin, str):
-                    table.origins[start + i] = origin
-                elif origin is not None and origin in self.names[kind.parent_catalog]:
-                    table.origins[start + i] = f"{self.names[kind.parent_catalog][origin][0]}.{quoted[i]}"
-        if None in identities:
+                schemas = [entry[1] for entry in found]
+        if kind.identity == "{parent}.{name}":
+            identities = [f"{parent}.{name}" for parent, name in zip(parents, quoted, strict=True)]
+        elif kind.identity == "{name} on {parent}":
+            identities = [f"{name} on {parent}" for name, parent in zip(quoted, parents, strict=True)]
+        if None in identities or (kind.identity and "parent" in kind.identity and None in parents):
             self.report.torn.add(f"{kind.name} names")
             identities = [identity or "?" for identity in identities]
+
         table.identities += identities
-        table.schemas += [share(s, s) for s in schemas]
-        table.parents += parents
+        table.names += [share(name, name) for name in names]
+        table.schemas += [share(schema, schema) for schema in schemas]
+        table.parents += [share(parent, parent) for parent in parents]
         table.oids.extend(oids)
-        table.subids.extend(columns.get("subid", [0] * count))
+        table.subids.extend(subids)
         table.anchors.extend(columns.get("anchor", oids))
-        table.xmins.extend(x or 0 for x in columns["xmin"]) if "xmin" in columns else table.xmins.extend(
-            [0] * count
-        )
-        for name in names:
-            if name.startswith("pg_"):
-                written = table.written.setdefault(name, {})
-                written.update({start + i: xid for i, xid in enumerate(columns[name]) if xid})
+        table.xmins.extend(xid or 0 for xid in columns.get("xmin", empty))
+        for i, origin in enumerate(columns.get("origin", ())):
+            if isinstance(origin, str):
+                table.origins[start + i] = origin
+            elif origin in known:
+                table.origins[start + i] = f"{known[origin][0]}.{quoted[i]}"
+        for catalog in (name for name in columns if name.startswith("pg_")):
+            written = table.written.setdefault(catalog, {})
+            written.update((start + i, xid) for i, xid in enumerate(columns[catalog]) if xid)
 
     # -- what can only be asked when the rows are known
 
     def missing_parents(self, group: Sequence[Kind], result: _Result) -> set[int]:
         """Parents (by oid) that are needed to name the rows and have not been read."""
-        if "parent" not in result.names and "origin" not in result.names:
-            return set()
         known = self.names[group[0].parent_catalog]
         found: set[int] = set()
-        for name in ("parent", "origin"):
+        for name in ("parent", "origin", "oid" if group[0].ordinal and "parent" not in result.names else ""):
             if name in result.names:
                 place = result.names.index(name)
                 found.update(p for row in result.rows if type(p := row[place]) is int and p not in known)
@@ -620,8 +621,8 @@ def _read(
         if missing:
             catalog = group[0].parent_catalog
             query = {"catalog": CATALOGS[catalog], "oids": _oids(missing)}
-            for oid, identity, schema in _run(connection, [(_PARENTS, query)], prepare=True)[0].rows:
-                builder.names[catalog][oid] = (identity, schema)
+            for oid, *entry in _run(connection, [(_PARENTS, query)], prepare=True)[0].rows:
+                builder.names[catalog][oid] = (entry[0], entry[1], entry[2])
         builder.add(group, result)
 
     big = [group for group in groups if slices and "{slice " in group[0].query]

@@ -10,9 +10,10 @@ comparing, saving and reporting know no kind. What an entry's query must return 
 ``name``             name as it is; the identity is made of it by ``Kind.identity`` …
 ``identity``         … or the identity as ``pg_identify_object`` gives it
 ``parent``           what the object belongs to: an oid in ``Kind.parent_catalog``, or an identity
+                     (columns need none: it is their ``oid``)
 ``origin``           the object a parent table or partitioned table gives it: likewise
 ``anchor``           oid it is read again with: the table of a constraint (default: its own; 0: cluster-wide)
-``kind``             name of the kind, when several kinds share one query
+``kind``             name of the kind, when several kinds share one query (of columns it follows from the parent's)
 ``typmod``           completes an attribute of SQL type ``oid``, which always means a data type
 ``acl_type``         letter for ``acldefault()``, where it depends on the row
 all other columns    attributes; **every attribute is compared**
@@ -125,8 +126,8 @@ class Kind:
             statements of its own because it takes locks.
         never_null: attributes that are NULL only if the object was dropped while it was read.
         own_membership: belongs to an extension only if it is itself a member, not through its parent.
-        ordinal: attribute that is a position among siblings; the gaps that dropped ones left are closed when it is read,
-            and it is compared as an order, not as a number.
+        ordinal: name of an attribute made of ``subid``: the position among siblings, without the gaps that dropped ones
+            left; compared as an order, not as a number.
         create: gives the statements which create the object, where that is simple.
     """
 
@@ -173,6 +174,8 @@ class Kind:
             _outermost(render(self.query, 180000)).replace("DISTINCT FROM", "").partition(" FROM ")[0],
         )
         found = [name for name in names if name not in META and not name.startswith("pg_")]
+        if self.ordinal:
+            found.append(self.ordinal)
         return [*found, "definition"] if self.definition else found
 
     @cached_property

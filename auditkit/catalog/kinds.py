@@ -226,8 +226,7 @@ _ALL: tuple[Kind, ...] = (
             SELECT a.attrelid AS oid, a.attnum AS subid, a.xmin, a.attname AS name, c.reltype AS parent,
                    a.atttypid AS type, a.atttypmod AS typmod,
                    CASE WHEN a.attcollation NOT IN (0, t.typcollation)
-                        THEN a.attcollation::regcollation::text END AS collation,
-                   a.attnum AS position
+                        THEN a.attcollation::regcollation::text END AS collation
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
             JOIN pg_type t ON t.oid = a.atttypid
             WHERE c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {only c.oid, c.reltype}""",

@@ -26,16 +26,22 @@ _INHERITS = """
                FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind IN ('r', 'p', 'f')
                GROUP BY i.inhrelid) inh ON inh.inhrelid = c.oid"""
 
+#: NOT NULL constraints that say more than the column's own flag (PostgreSQL 18 stores one for each such column).
+_SPECIAL_NOT_NULL = "pg_constraint k WHERE k.contype = 'n' AND (k.connoinherit OR NOT k.convalidated)"
+
+#: Which kind of column it is follows from its relation. A default mentions no columns, so it is deparsed without its
+#: table: pg_get_expr() would open and lock that. "position" is the column number, made dense when it is read.
 _COLUMNS = f"""
-    SELECT CASE c.relkind WHEN 'v' THEN 'view column' WHEN 'm' THEN 'materialized view column'
-                          WHEN 'f' THEN 'foreign table column' ELSE 'table column' END AS kind,
-           a.attrelid AS oid, a.attnum AS subid, a.xmin, d.xmin AS pg_attrdef, a.attname AS name,
-           a.attrelid AS parent, CASE WHEN a.attinhcount > 0 THEN inh.inhparent END AS origin,
+    SELECT a.attrelid AS oid, a.attnum AS subid, a.xmin, d.xmin AS pg_attrdef, a.attname AS name,
+           CASE WHEN a.attinhcount > 0 THEN (SELECT h.inhparent FROM pg_inherits h
+                WHERE h.inhrelid = a.attrelid AND h.inhseqno = 1) END AS origin,
            a.attacl AS grants, a.atttypid AS type, a.atttypmod AS typmod,
-           CASE WHEN a.attnotnull THEN CASE WHEN nn.oid IS NULL THEN 'NOT NULL'
-                     WHEN nn.connoinherit THEN 'NOT NULL NO INHERIT' ELSE 'NOT NULL NOT VALID' END
+           CASE WHEN a.attnotnull THEN CASE WHEN (SELECT count(*) FROM {_SPECIAL_NOT_NULL}) = 0 THEN 'NOT NULL'
+                ELSE coalesce((SELECT CASE WHEN k.connoinherit THEN 'NOT NULL NO INHERIT' ELSE 'NOT NULL NOT VALID' END
+                     FROM {_SPECIAL_NOT_NULL} AND k.conrelid = a.attrelid AND k.conkey[1] = a.attnum), 'NOT NULL') END
                 END AS not_null,
-           CASE WHEN d.oid IS NOT NULL THEN pg_get_expr(d.adbin, d.adrelid) END AS default,
+           CASE WHEN d.oid IS NOT NULL THEN
+                pg_get_expr(d.adbin, CASE WHEN a.attgenerated <> '' THEN d.adrelid ELSE 0 END) END AS default,
            CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity_generation,
            CASE a.attgenerated WHEN 's' THEN 'stored' WHEN 'v' THEN 'virtual' END AS generated,
            CASE WHEN a.attcollation NOT IN (0, t.typcollation)
@@ -44,16 +50,12 @@ _COLUMNS = f"""
                 THEN {code("a.attstorage", p="plain", e="external", m="main", x="extended")} END AS storage,
            CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
            nullif(a.attstattarget, -1)::int4 AS statistics_target,
-           {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options,
-           a.attnum AS position
+           {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
          {{slice c.oid}} {{only c.oid}}
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{only d.adrelid}}
-    LEFT JOIN pg_inherits inh ON inh.inhrelid = a.attrelid AND inh.inhseqno = 1
-    LEFT JOIN pg_constraint nn ON nn.contype = 'n' AND nn.conrelid = a.attrelid AND nn.conkey[1] = a.attnum
-              AND (nn.connoinherit OR NOT nn.convalidated) {{only nn.conrelid}}
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
 
 CONSTRAINT = f"""
@@ -95,7 +97,7 @@ RELATIONS: tuple[Kind, ...] = (
                    am.amname AS access_method, ts.spcname AS tablespace,
                    nullif(c.reloftype, 0) AS of_type, inh.parents AS inherits,
                    CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
-                   CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS partition_bound
+                   CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, 0) END AS partition_bound
             {_RELATION_FROM}
             LEFT JOIN pg_class o ON o.oid = c.reltoastrelid
             LEFT JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
@@ -115,7 +117,7 @@ RELATIONS: tuple[Kind, ...] = (
             SELECT {_RELATION}, f.xmin AS pg_foreign_table,
                    CASE WHEN c.relispartition THEN inh.first END AS parent, quote_ident(s.srvname) AS server,
                    {options("f.ftoptions")} AS options, inh.parents AS inherits,
-                   CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, c.oid) END AS partition_bound
+                   CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, 0) END AS partition_bound
             {_RELATION_FROM}
             JOIN pg_foreign_table f ON f.ftrelid = c.oid JOIN pg_foreign_server s ON s.oid = f.ftserver
             {_INHERITS}

@@ -385,10 +385,19 @@ class Snapshot:
             "parent": pd.Series(table.parents, dtype="str"),
             "extension": pd.Series([table.extensions.get(i) for i in length], dtype="str"),
         }
-        for name, values in zip(table.attributes, zip(*table.values, strict=True), strict=False):
-            columns[name if name not in columns else f"{name}_"] = _series(values)
-        for name in table.attributes if not len(table) else ():
-            columns[name] = pd.Series([], dtype="object")
+        # Facts share their values: convert each distinct tuple once and repeat it.
+        places: dict[int, int] = {}
+        distinct: list[tuple[Value, ...]] = []
+        codes = []
+        for values in table.values:
+            code = places.get(id(values))
+            if code is None:
+                code = places[id(values)] = len(distinct)
+                distinct.append(values)
+            codes.append(code)
+        for n, name in enumerate(table.attributes):
+            series = _series([values[n] for values in distinct])
+            columns[name if name not in columns else f"{name}_"] = series.take(codes).reset_index(drop=True)
         return pd.DataFrame(columns)
 
     @property

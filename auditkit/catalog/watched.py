@@ -8,7 +8,7 @@ from auditkit.catalog.kind import THIS_DATABASE
 
 #: Goes before a query made of ``Watched.where``.
 TEMPORARY = "WITH temporary AS MATERIALIZED (SELECT oid FROM pg_class WHERE relpersistence = 't')"
-_RELATION_IS_TEMPORARY = "(SELECT oid FROM temporary)"
+_NO_TEMPORARY = "(NOT EXISTS (SELECT FROM temporary) OR {} NOT IN (SELECT oid FROM temporary))"
 _SCHEMA_IS_TEMPORARY = "(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp')"
 
 
@@ -45,13 +45,13 @@ WATCHED: tuple[Watched, ...] = (
     Watched(
         "pg_attrdef",
         "adrelid",
-        where=f"oid >= 16384 AND adrelid NOT IN {_RELATION_IS_TEMPORARY}",
+        where=f"oid >= 16384 AND {_NO_TEMPORARY.format('adrelid')}",
         subid="adnum",
     ),
     Watched(
         "pg_attribute",
         "attrelid",
-        where=f"attrelid >= 16384 AND attnum > 0 AND attrelid NOT IN {_RELATION_IS_TEMPORARY}",
+        where=f"attrelid >= 16384 AND attnum > 0 AND {_NO_TEMPORARY.format('attrelid')}",
         subid="attnum",
     ),
     Watched("pg_auth_members", "roleid", "0::oid", "member >= 16384"),
@@ -92,7 +92,7 @@ WATCHED: tuple[Watched, ...] = (
         "pg_index",
         "indexrelid",
         "indrelid",
-        f"indexrelid >= 16384 AND indrelid NOT IN {_RELATION_IS_TEMPORARY}",
+        f"indexrelid >= 16384 AND {_NO_TEMPORARY.format('indrelid')}",
     ),
     Watched("pg_inherits", "inhrelid", where="inhrelid >= 16384"),
     Watched("pg_language"),
@@ -107,9 +107,7 @@ WATCHED: tuple[Watched, ...] = (
     Watched("pg_publication_namespace", anchor="pnpubid", since=15),
     Watched("pg_publication_rel", anchor="prpubid"),
     Watched("pg_range", "rngtypid", where="rngtypid >= 16384"),
-    Watched(
-        "pg_rewrite", anchor="ev_class", where=f"oid >= 16384 AND ev_class NOT IN {_RELATION_IS_TEMPORARY}"
-    ),
+    Watched("pg_rewrite", anchor="ev_class", where=f"oid >= 16384 AND {_NO_TEMPORARY.format('ev_class')}"),
     Watched(
         "pg_seclabel",
         "objoid",
@@ -126,9 +124,7 @@ WATCHED: tuple[Watched, ...] = (
     ),
     Watched("pg_statistic_ext", anchor="stxrelid"),
     Watched("pg_transform"),
-    Watched(
-        "pg_trigger", anchor="tgrelid", where=f"oid >= 16384 AND tgrelid NOT IN {_RELATION_IS_TEMPORARY}"
-    ),
+    Watched("pg_trigger", anchor="tgrelid", where=f"oid >= 16384 AND {_NO_TEMPORARY.format('tgrelid')}"),
     Watched("pg_ts_config"),
     Watched("pg_ts_config_map", "mapcfg", where="mapcfg >= 16384"),
     Watched("pg_ts_dict"),

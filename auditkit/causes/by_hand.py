@@ -20,11 +20,12 @@ _TENANTS = 3
 
 
 def by_hand(search: Search) -> None:
-    _renamed(search)
-    _default_privileges(search)
-    families = _tenants(search, search.families())
-    for key, rest in families.items():
-        _one(search, key, rest)
+    if search.case.ledger_readable:
+        _renamed(search)
+        _default_privileges(search)
+    one = _one if search.case.ledger_readable else _without_ledger
+    for key, rest in _tenants(search, search.families()).items():
+        one(search, key, rest)
 
 
 def _one(search: Search, key: Key, rest: list[Key]) -> None:
@@ -52,6 +53,20 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
     if writer:
         _by_migration_itself(search, writer, group, evidence)
         return
+    if not case.ordered and (maker := search.writer(key)) and {d.attribute for d in deltas} == {"position"}:
+        search.add(
+            "out_of_order",
+            "conjecture",
+            f"{name_of(key)} stands in another place in {env}",
+            group,
+            entry=maker[0],
+            evidence=[
+                *evidence,
+                Evidence("ledger", "Nothing tells the order in which migrations were applied."),
+            ],
+            alternatives=[("manual_change", "It may have been dropped and added again by hand.")],
+        )
+        return
     known = case.intended is not None or case.applied is not None
     alternatives = []
     if missing and (defined := search.writer(key)) and _only_effect(search, defined[0], deltas[0], rest):
@@ -68,6 +83,26 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
         group,
         culprit=culprit,
         evidence=evidence,
+        alternatives=alternatives,
+    )
+
+
+def _without_ledger(search: Search, key: Key, rest: list[Key]) -> None:
+    """A difference where nobody may know which migrations were applied: it may be a skipped one as well as a hand."""
+    deltas, replay, actual = search.open[key], search.case.intended, search.actual(key)
+    change = deltas[0].change
+    alternatives = [("manual_change", "It may have been changed by hand.")]
+    writer = search.writer(key)
+    if replay and writer and search.same(replay.state_before(key, writer[1].step), actual):
+        alternatives.insert(0, ("missing_migration", f"It is as if {writer[0].label} had not been applied."))
+    search.add(
+        "unknown",
+        "conjecture",
+        f"{name_of(key)} {'differs' if change == 'changed' else f'is {change}'} in {search.env}, whose ledger "
+        "could not be read",
+        [key, *rest],
+        culprit=search.definer(key),
+        evidence=[_content_evidence(search, key, change == "missing", change == "unexpected")],
         alternatives=alternatives,
     )
 

@@ -52,7 +52,7 @@ class Case:
     ``intended`` replays the migration files; ``applied`` replays the ledger: the statements it stores, in
     the order they were run. Either is None when it could not be replayed. ``ignored`` are attribute names
     that the settings exclude from comparison. ``needs`` tells for skipped migrations (by label) which others
-    cannot run without them.
+    cannot run without them. ``ordered``: whether anything tells the order in which migrations were applied.
     """
 
     environment: str
@@ -66,6 +66,7 @@ class Case:
     ledger_tool: str | None = None
     later_applied: Mapping[str, bool] = field(default_factory=dict)
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
+    ordered: bool = True
 
 
 @dataclass(frozen=True)

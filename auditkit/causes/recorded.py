@@ -48,7 +48,7 @@ def applied_not_recorded(search: Search) -> None:
             entry=entry,
             deltas=[],
             evidence=[
-                Evidence("ledger", f"No row in {env} records version {entry.version}."),
+                Evidence("ledger", _unrecorded(search, entry)),
                 Evidence(
                     "replay",
                     f"It makes or changes {counted(len(there), 'object')}, and all is here as it leaves it."
@@ -259,7 +259,7 @@ def _all_differences(search: Search) -> list[Cause]:
 def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], others: set[Cause]) -> None:
     env, needing = search.env, sorted(search.case.needs.get(entry.label, ()))
     titles = {
-        "missing_migration": f"{entry.label} was not applied to {env}"
+        "missing_migration": _missing_title(search, entry)
         + (f", nor what needs it ({listed(needing)})" if needing else ""),
         "unknown_migration": f"{env} ran {entry.label}, which is not in the repository",
         "edited_after_apply": f"{entry.label} was edited after {env} had applied it",
@@ -306,6 +306,12 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
     )
 
 
+def _missing_title(search: Search, entry: Entry) -> str:
+    if entry.state == "failed":
+        return f"{entry.label} failed in {search.env}"
+    return f"{entry.label} was not applied to {search.env}"
+
+
 def _touches(search: Search, entry: Entry, key: Key) -> bool:
     replays = ((search.case.intended, entry.intended), (search.case.applied, entry.applied))
     return any(r is not None and any(c.step == n for c in r.timeline.get(key, ())) for r, n in replays)
@@ -318,11 +324,17 @@ def _ledger_says(search: Search, cause: str, entry: Entry) -> str:
             "the present one does not."
         )
     return {
-        "missing_migration": f"No row in {search.env} records version {entry.version}.",
+        "missing_migration": _unrecorded(search, entry),
         "unknown_migration": f"The ledger records version {entry.version}, and no file has it.",
         "edited_after_apply": "What the ledger stored when it was applied is not what the file says now.",
         "out_of_order": "The ledger rows were written in another order than the files have.",
     }[cause]
+
+
+def _unrecorded(search: Search, entry: Entry) -> str:
+    if entry.state == "failed":
+        return f"The ledger of {search.env} records that version {entry.version} failed."
+    return f"No row in {search.env} records version {entry.version}."
 
 
 def _alternative(cause: str, entry: Entry) -> str:
@@ -387,8 +399,22 @@ def recorded_not_applied(search: Search) -> None:
             entry=entry,
             deltas=search.claim(mine),
             evidence=evidence,
-            alternatives=[("manual_change", "Somebody may have undone every part of it by hand.")],
+            alternatives=[
+                ("manual_change", "Somebody may have undone every part of it by hand."),
+                *_perhaps_late(search, replay, entry, keys),
+            ],
         )
+
+
+def _perhaps_late(search: Search, replay: Replay, entry: Entry, keys: list[Key]) -> Iterator[tuple[str, str]]:
+    """Without a recorded order: an earlier migration that left the same may have been run after it."""
+    for key in () if search.case.ordered or entry.applied is None else keys:
+        before = replay.last_writer(key, before=entry.applied)
+        earlier = search.by_applied.get(before.step) if before else None
+        if earlier:
+            says = f"{earlier.label} may have been applied after it; the ledger does not tell the order."
+            yield "out_of_order", says
+            return
 
 
 def _lasting_effects(search: Search, replay: Replay, entry: Entry) -> Iterator[Effect]:
@@ -437,31 +463,29 @@ def silent_history(search: Search) -> None:
     told = {f.entry.label for f in search.findings if f.entry} | search.ran
     told |= {n for label in told for n in search.case.needs.get(label, ())}
     env = search.env
-    for entry in search.entries(lambda e: e.state == "pending" and e.label not in told):
+    for entry in search.entries(lambda e: e.state in ("pending", "failed") and e.label not in told):
         effects = list(pending_effects(search, entry))
         absent = bool(effects) and all(seen is False for _, _, seen in effects)
+        says = (
+            "Nothing was replayed, so only the ledger tells."
+            if search.case.intended is None
+            else "Nothing of what it makes or changes is here; an earlier migration that is missing comes first."
+            if absent
+            else "What it makes or changes is something else again here, which does not show whether it was run."
+            if effects
+            else "The schema would be the same with it, so nothing else shows whether it was run."
+        )
+        unrecorded = ("applied_not_recorded", "It may have been run without being recorded.")
         search.add(
             "missing_migration",
             "proven" if absent else "consistent",
-            f"{entry.label} was not applied to {env}",
+            _missing_title(search, entry),
             search.roots({key for key, _, _ in effects}) if absent else [],
             entry=entry,
             deltas=[],
-            evidence=[
-                Evidence("ledger", f"No row in {env} records version {entry.version}."),
-                Evidence(
-                    "replay",
-                    "Nothing of what it makes or changes is here; an earlier migration that is missing comes first."
-                    if absent
-                    else "What it makes or changes is something else again here, which does not show whether it was run."
-                    if effects
-                    else "The schema would be the same with it, so nothing else shows whether it was run.",
-                ),
-            ],
-            alternatives=[]
-            if absent
-            else [("applied_not_recorded", "It may have been run without being recorded.")],
-        )  # fmt: skip
+            evidence=[Evidence("ledger", _unrecorded(search, entry)), Evidence("replay", says)],
+            alternatives=[] if absent or entry.state == "failed" else [unrecorded],
+        )
     for entry in search.entries(lambda e: e.state == "unknown" and e.label not in told):
         search.add(
             "unknown_migration",

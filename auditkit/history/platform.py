@@ -141,6 +141,7 @@ class Base:
         role: the role that runs the migrations; a superuser in the shadow database.
         superuser: the bootstrap role the shadow cluster should have (``server.start(superuser=…)``), so that
             what it owns is owned by the same name in the audited database.
+        other_release: whether the shadow is another major version than the audited server.
     """
 
     statements: list[str]
@@ -150,15 +151,20 @@ class Base:
     superuser: str
     _operators: frozenset[Key] = field(default=frozenset(), repr=False)
     _extensions_owned: bool = field(default=False, repr=False)
+    other_release: bool = False
+    _versioned: frozenset[str] = field(default=frozenset(), repr=False)
 
     def settles(self, kind: str, identity: str, attribute: str | None) -> bool:
         """Whether a delta between replay and audited database is only the shadow's doing.
 
         In the shadow database the migrations' role is a superuser, which shows in its own attributes and
         memberships, in the owner of extensions (Supabase creates them as another role), and in which of
-        the operator's roles count as used.
+        the operator's roles count as used. Another major version of the server has other versions of
+        extensions, which matter only where migrations ask for one.
         """
         if kind == "extension":
+            if attribute in ("version", "comment"):  # each major version comes with its own
+                return self.other_release and unquote(identity) not in self._versioned
             return self._extensions_owned and attribute == "owner"
         return (kind, identity) in self._operators or (kind, identity) == ("role", quote(self.superuser))
 
@@ -247,6 +253,14 @@ def _mentioned_roles(texts: Iterable[str]) -> set[str]:
             for match in re.finditer(pattern, text, re.I):
                 found |= {_plain(name.strip()) for name in re.findall(_NAME, match[1])}
     return {name for name in found if name not in _ROLE_WORDS and not name.startswith("pg_")}
+
+
+def _versioned_extensions(text: str) -> frozenset[str]:
+    """Extensions of which migrations ask for a certain version."""
+    pattern = (
+        rf"\b(?:create|alter)\s+extension\s+(?:if\s+not\s+exists\s+)?({_NAME})[^;]*\b(?:version|update)\b"
+    )
+    return frozenset(_plain(match[1]) for match in re.finditer(pattern, text, re.I))
 
 
 def _needs_platform(text: str) -> bool:
@@ -379,6 +393,7 @@ class _Audited:
             self.superuser,
             frozenset(self.operators),
             self.supabase,
+            _versioned=_versioned_extensions(self.text),
         )
 
     # -- roles
@@ -638,16 +653,24 @@ class _Audited:
             self.statements.append(
                 f"COMMENT ON SCHEMA public IS {'NULL' if comment is None else literal(str(comment))}"
             )
-        if self._mentions(r"\b(?:grant|revoke)\b[^;]*?\bon\s+schema\b[^;]*\bpublic\b[^;]*?\b(?:to|from)\b"):
-            if self.supabase:
-                self.statements += _of_new_project(r"GRANT USAGE ON SCHEMA public ")
-            return
+        changed = r"\b(?:grant|revoke)\b[^;]*?\bon\s+schema\b[^;]*\bpublic\b[^;]*?\b(?:to|from)\b"
         self.statements.append("REVOKE ALL ON SCHEMA public FROM PUBLIC")
-        platform = MANAGED_ROLES if self.supabase else frozenset[str]()
+        if self._mentions(rf"{changed}[^;]*\bpublic\b"):
+            # As it was when the database was made: everybody could create until PostgreSQL 15.
+            old = int(self.snapshot.manifest["server_version"]) < 150000
+            self.statements.append(f"GRANT {'ALL' if old else 'USAGE'} ON SCHEMA public TO PUBLIC")
+            kept: set[str] = set()
+        elif self._mentions(changed):
+            kept = {PUBLIC}
+        else:
+            kept = {PUBLIC, str(schema.attributes["owner"])}
+            kept |= set(map(quote, MANAGED_ROLES)) if self.supabase else set()
         for statement in self._grants(schema, "SCHEMA public"):
             grantee = re.sub(r" WITH GRANT OPTION$", "", statement).rpartition(" ")[2]
-            if grantee in (PUBLIC, schema.attributes["owner"]) or unquote(grantee) in platform:
+            if grantee in kept:
                 self.statements.append(statement)
+        if self.supabase and self._mentions(changed):
+            self.statements += _of_new_project(r"GRANT USAGE ON SCHEMA public ")
 
     def _default_privileges(self) -> None:
         """Default privileges that the platform made.

@@ -15,12 +15,14 @@ after every migration: slower, and right.
 from __future__ import annotations
 
 import bisect
+import contextlib
 import gzip
 import hashlib
 import json
 import os
 import re
 import secrets
+import select
 import shutil
 import tempfile
 import time
@@ -41,6 +43,7 @@ from auditkit.progress import silent
 
 if TYPE_CHECKING:
     import psycopg
+    from psycopg.pq.abc import PGconn, PGresult
 
 Progress = Callable[[int, int, str], None]
 
@@ -247,7 +250,7 @@ def _exec(connection: psycopg.Connection[Any], sql: str) -> _Error | None:
 
     if "\x00" in sql:
         return _Error("22021", "the file holds a NUL byte, which SQL text cannot", 0)
-    result = connection.pgconn.exec_(sql.encode("utf-8"))
+    result = _wait(connection.pgconn, sql.encode("utf-8"))
     if result.status == ExecStatus.COPY_IN:
         connection.pgconn.put_copy_end(b"rows are not replayed")
         while (rest := connection.pgconn.get_result()) is not None:
@@ -265,6 +268,32 @@ def _exec(connection: psycopg.Connection[Any], sql: str) -> _Error | None:
     if sql.lstrip().startswith("\\"):
         message = "a psql meta-command, which is not run (it could execute shell commands)"
     return _Error(field_of(DiagnosticField.SQLSTATE), message, int(position) if position.isdigit() else 0)
+
+
+def _wait(pgconn: PGconn, sql: bytes) -> PGresult:
+    """``PQexec``, but Ctrl-C is heard while the server works: libpq's own waiting goes on until it is done."""
+    from psycopg import OperationalError
+    from psycopg.pq import ExecStatus
+
+    poll = select.poll()
+    try:
+        poll.register(pgconn.socket, select.POLLIN)
+        pgconn.send_query(sql)
+    except OperationalError:
+        return pgconn.exec_(sql)  # the connection is gone: a result that says so
+    last: PGresult | None = None
+    while True:
+        with contextlib.suppress(OperationalError):  # lost just now: the next result says so
+            while pgconn.is_busy():
+                poll.poll()
+                pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            assert last
+            return last
+        last = result
+        if result.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
+            return result
 
 
 def _without_client_commands(sql: str) -> str:
@@ -502,6 +531,30 @@ def replay(
     result.seconds = time.monotonic() - started
     result.ground = ground
     return result
+
+
+def reprint(result: Replay, queries: Mapping[Key, str]) -> dict[Key, str]:
+    """*queries* as the server of a replay prints them, where all that they mention is as the replay left it.
+
+    Nothing is returned for those that cannot run there, nor if the replay's cluster is no longer kept.
+    """
+    if result.ground is None or result.ground.binaries is None:
+        return {}
+    printed: dict[Key, str] = {}
+    with _Store(result.ground, result.steps, enabled=True, clusters=True) as store:
+        cluster = store.cluster(len(result.steps))
+        if not cluster.exists():
+            return {}
+        with _Scratch(result.ground, cluster) as scratch:
+            runner = scratch.runner()
+            _exec(runner, f"CREATE SCHEMA {SCHEMA}; SET search_path = pg_catalog")
+            for key, query in queries.items():
+                if _exec(runner, f"CREATE OR REPLACE VIEW {SCHEMA}.reprint AS {query}") is None:
+                    row = runner.execute(f"SELECT pg_get_viewdef('{SCHEMA}.reprint'::regclass)").fetchone()
+                    printed[key] = row[0] if row else query
+                    _exec(runner, f"DROP VIEW {SCHEMA}.reprint")
+            runner.close()
+    return printed
 
 
 class _Strayed(Exception):
@@ -743,7 +796,7 @@ class _Store:
             scratch.server.freeze(self._pending / "cluster")
 
     def keep(self, result: Replay) -> None:
-        if self._pending is None:
+        if self._pending is None or not result.final.complete:
             return
         _save(result, self._pending)
         (self._pending / "done").touch()
