@@ -7,6 +7,7 @@ that another role could write to.
 
 from __future__ import annotations
 
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -122,6 +123,8 @@ def connect(conninfo: str, *, name: str | None = None, timeout: int = 10) -> psy
     """
     import psycopg
 
+    # Errors reach people as exceptions; what psycopg logs on the way (after Ctrl-C) is not for standard error.
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
     words = parse(conninfo, name or "")
     words.setdefault("connect_timeout", timeout)
     words.setdefault("client_encoding", "utf8")
