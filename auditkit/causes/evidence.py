@@ -17,6 +17,8 @@ from auditkit.causes.case import Case, Entry, Key, differing
 TRUSTED = 0.9
 #: Fewer agreeing objects than this prove nothing either way.
 ENOUGH = 3
+#: From about this length on PostgreSQL stores a text apart from its row (TOAST_TUPLE_THRESHOLD).
+_TOASTED = 1900
 
 
 @dataclass
@@ -115,8 +117,10 @@ def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | No
         return None
     if here <= needed - own:
         return False
-    # Exactly as many leave no room for a doubt; more may be the work of others in the cluster.
-    return True if here == needed else None
+    # Exactly as many leave no room for a doubt; more may be the work of others in the cluster. But a ledger
+    # row that is too long for its page takes an id for its text, which may make up for what was not created.
+    toasted = any(len(step.sql) > _TOASTED for step in replay.steps[before : mine + 1])
+    return True if here == needed and not toasted else None
 
 
 def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:

@@ -1,0 +1,845 @@
+"""Known injuries on a real server: is the cause right, is the culprit right, and is nothing else reported?
+
+One history of ten migrations in a git repository (``FILES``), applied as the Supabase CLI does it: one
+transaction for each file, its ledger row included. A scenario says what went differently and what must be
+found; the numbers are those of the benchmark that the search for causes was designed with.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from auditkit import audit
+from auditkit.config import Settings, Source
+from auditkit.demo.files import git
+from auditkit.history.split import split
+from auditkit.server import Server
+
+FILES: dict[str, tuple[str, str]] = {
+    "01": ("schema", "create schema app;"),
+    "02": ("users", """
+create table app.users (
+    id bigint generated always as identity primary key,
+    email text not null,
+    joined timestamptz not null default now()
+);"""),
+    "03": ("orders", """
+create table app.orders (
+    id bigserial primary key,
+    user_id bigint not null references app.users (id),
+    net numeric(12, 2) not null,
+    tax numeric(12, 2) not null default 0,
+    state text not null default 'new',
+    constraint net_positive check (net >= 0)
+);"""),
+    "04": ("total", """
+-- what an order costs
+create function app.total(order_id bigint) returns numeric language sql stable
+    as $$ select net from app.orders where id = order_id $$;"""),
+    "05": ("index", "create index orders_user on app.orders (user_id);"),
+    "06": ("total_with_tax", """
+create or replace function app.total(order_id bigint) returns numeric language sql stable
+    as $$ select net + tax from app.orders where id = order_id $$;"""),
+    "07": ("security", """
+alter table app.orders enable row level security;
+create policy own_orders on app.orders using (user_id = 1);"""),
+    "08": ("priority", "create type app.priority as enum ('low', 'high');"),
+    "09": ("log", """
+create table app.log (at timestamptz not null, what text) partition by range (at);
+create table app.log_2026 partition of app.log for values from ('2026-01-01') to ('2027-01-01');
+create index log_at on app.log (at);"""),
+    "10": ("open_orders", """
+create view app.open_orders as select id, user_id, app.total(id) as total from app.orders where state = 'new';"""),
+}  # fmt: skip
+
+ORDERS, USERS, LOG = "table app.orders", "table app.users", "table app.log"
+TOTAL = "function app.total(bigint)"
+INDEX, VIEW, POLICY = "index app.orders_user", "view app.open_orders", "policy own_orders on app.orders"
+LEDGER = """
+create schema supabase_migrations;
+create table supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
+"""
+RECORD = "insert into supabase_migrations.schema_migrations (version, name, statements) values (%s, %s, %s)"
+
+
+def version(number: str) -> str:
+    return f"202601{number}000000"
+
+
+Expected = tuple[str, "str | None", Sequence[str]]
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What went differently, and what must be found: ``(cause, culprit, objects)`` for each finding.
+
+    ``order`` lists the migrations in the order in which this environment met them: ``05`` was run,
+    ``05!`` only recorded, ``05?`` run but not recorded, ``05=`` run and recorded with the text that the file has now;
+    at ``*`` the statement ``between`` is run, at ``~`` somebody else in the cluster makes things. ``ran`` are texts that
+    it ran in place of the file's, ``files`` texts that files have instead of FILES (None: there is no such
+    file), ``edits`` says which files were edited in git, with the text before. ``hand`` is typed in at the end,
+    each line for itself. ``bare`` is what is found when transaction ids tell nothing, if that is less.
+    """
+
+    name: str
+    hand: str = ""
+    expect: Sequence[Expected] = ()
+    order: str = "01 02 03 04 05 06 07 08 09 10"
+    ran: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, tuple[str, str] | None] = field(default_factory=dict)
+    edits: Mapping[str, str] = field(default_factory=dict)
+    between: str = ""
+    bare: Sequence[Expected] | None = None
+
+
+MANUAL, MISSING, UNKNOWN_MIGRATION = "manual_change", "missing_migration", "unknown_migration"
+LATE, EDITED, UNRECORDED = "out_of_order", "edited_after_apply", "applied_not_recorded"
+NEVER_RAN, INSTALLATION, UNKNOWN = "recorded_not_applied", "environment_difference", "unknown"
+
+ALL = "01 02 03 04 05 06 07 08 09 10"
+V1 = FILES["04"][1].replace("create function", "create or replace function")
+V2 = FILES["06"][1]
+OLD_V2 = V2.replace("net + tax", "net + tax + 1")
+HOTFIX = V2.replace("net + tax", "42 + net").replace("\n", " ")
+LOG_AGAIN = FILES["09"][1].replace("\n", " ")
+ROW = "supabase_migrations.schema_migrations where version ="
+DEFAULTS = "alter default privileges in schema app grant select on tables to web"
+DEFAULT_ACL = "default acl for role postgres in schema app on tables"
+LONG = f"\ncomment on table app.orders is '{' '.join(str(n**5) for n in range(900))}';"
+PHONE = {"11": ("phone", "alter table app.users add column if not exists phone text;")}
+HSTORE = {"11": ("hstore", "create extension hstore schema app;")}
+IN_A_BLOCK = {"11": ("block", "do $$ begin create table app.d (); exception when others then raise; end $$;")}
+TRIGGER = {
+    "11": (
+        "touch",
+        """
+create function app.touch() returns trigger language plpgsql as $$ begin return new; end $$;
+create trigger touch before insert on app.users for each row execute function app.touch();""",
+    )
+}
+TENANTS = {
+    "11": (
+        "tenants",
+        """do $$ begin for n in 1..5 loop
+    execute format('create schema tenant%s', n);
+    execute format('create table tenant%s.bill (id int)', n);
+    execute format('create index bill_id on tenant%s.bill (id)', n);
+end loop; end $$;""",
+    )
+}
+TENANTS_OF_ROWS = {
+    "11": ("tenants", "create table app.tenant (name text);"),
+    "12": ("schemas", """do $$ declare n text; begin for n in select name from app.tenant loop
+    execute format('create schema %I', n);
+    execute format('create table %I.bill (id int)', n);
+end loop; end $$;"""),
+}  # fmt: skip
+EVERYTHING = (
+    "schema app", "table app.users", "table app.orders", "table app.log", "table app.log_2026",
+    "view app.open_orders", "function app.total(bigint)", "type app.priority",
+)  # fmt: skip
+
+
+def but(*numbers: str) -> str:
+    """The usual order without these."""
+    return " ".join(n for n in ALL.split() if n not in numbers)
+
+
+def column(name: str) -> str:
+    return f"table column app.{name}"
+
+
+SCENARIOS = [
+    Scenario("0 nothing"),
+    # --- 1 to 4: a hand
+    Scenario(
+        "1 column added",
+        "alter table app.users add column phone text",
+        [(MANUAL, None, [column("users.phone")])],
+    ),
+    Scenario(
+        "2 index made", "create index by_email on app.users (email)", [(MANUAL, None, ["index app.by_email"])]
+    ),
+    Scenario("3 function hotfixed", HOTFIX, [(MANUAL, "06", [TOTAL])]),
+    Scenario("4 index dropped", "drop index app.orders_user", [(MANUAL, "05", [INDEX])]),
+    Scenario(
+        "4 two drops",
+        "drop index app.orders_user\ndrop view app.open_orders",
+        [(MANUAL, "05", [INDEX]), (MANUAL, "10", [VIEW])],
+    ),
+    Scenario("4 table dropped, cascade", "drop table app.orders cascade", [(MANUAL, "03", [ORDERS, VIEW])]),
+    Scenario(
+        "4 function dropped, cascade", "drop function app.total cascade", [(MANUAL, "06", [TOTAL, VIEW])]
+    ),
+    Scenario(
+        "4 column dropped, cascade",
+        "alter table app.orders drop column user_id cascade",
+        [
+            (
+                MANUAL,
+                "03",
+                [
+                    column("orders.user_id"),
+                    INDEX,
+                    POLICY,
+                    "table constraint orders_user_id_fkey on app.orders",
+                    VIEW,
+                ],
+            )
+        ],
+    ),
+    Scenario("4 schema dropped", "drop schema app cascade", [(MANUAL, "01", ["schema app"])]),
+    Scenario(
+        "4 table made",
+        "create table app.notes (id int primary key, t text)\ncreate index on app.notes (t)",
+        [(MANUAL, None, ["table app.notes"])],
+    ),
+    # --- 5 and 6: skipped
+    Scenario("5 skipped", "", [(MISSING, "05", [INDEX])], but("05")),
+    Scenario("6 skipped, others need it", "", [(MISSING, "03", [ORDERS, TOTAL, VIEW])], "01 02 08 09"),
+    Scenario(
+        "6 skipped, others recorded all the same",
+        "",
+        [(MISSING, "03", [ORDERS, TOTAL, VIEW])],
+        "01 02 04! 05! 06! 07! 08 09 10!",
+    ),
+    Scenario(
+        "6 not yet applied",
+        "",
+        [
+            (MISSING, "07", [ORDERS, POLICY]),
+            (MISSING, "08", ["type app.priority"]),
+            (MISSING, "09", [LOG]),
+            (MISSING, "10", [VIEW]),
+        ],
+        "01 02 03 04 05 06",
+    ),
+    # --- 7 and 8: order
+    Scenario(
+        "7 wrong order",
+        "",
+        [(LATE, "04", [TOTAL])],
+        "01 02 03 06 04 05 07 08 09 10",
+        files={"04": ("total", V1)},
+        bare=[(NEVER_RAN, "06", [TOTAL])],
+    ),
+    Scenario("8 wrong order, no matter", "", [], "01 02 03 04 05 06 08 07 09 10"),
+    # --- 9 to 12: edited
+    Scenario("9 edited", "", [(EDITED, "06", [TOTAL])], edits={"06": OLD_V2}),
+    Scenario(
+        "9 edited, ledger repaired",
+        "",
+        [(EDITED, "06", [TOTAL])],
+        ALL.replace("06", "06="),
+        edits={"06": OLD_V2},
+    ),
+    Scenario(
+        "9 edited, ledger repaired, not in git",
+        "",
+        [(EDITED, "06", [TOTAL])],
+        ALL.replace("06", "06="),
+        ran={"06": OLD_V2},
+        bare=[(MANUAL, "06", [TOTAL])],
+    ),
+    Scenario("10 comment edited", "", [], edits={"06": f"-- as of last year\n{V2}"}),
+    Scenario(
+        "12 column edited",
+        "",
+        [(EDITED, "02", [column("users.email")])],
+        edits={"02": FILES["02"][1].replace("text not null", "text")},
+    ),
+    # --- 13: recorded, but never run
+    Scenario(
+        "13 recorded only, at the end",
+        "",
+        [(NEVER_RAN, "05", [INDEX])],
+        but("05") + " 05!",
+        bare=[(MANUAL, "05", [INDEX])],
+    ),
+    Scenario(
+        "13 recorded only, in its place",
+        "",
+        [(NEVER_RAN, "05", [INDEX])],
+        ALL.replace("05", "05!"),
+        bare=[(MANUAL, "05", [INDEX])],
+    ),
+    Scenario(
+        "13 recorded only, two things", "", [(NEVER_RAN, "07", [ORDERS, POLICY])], ALL.replace("07", "07!")
+    ),
+    Scenario("13 recorded only, a change", "", [(NEVER_RAN, "06", [TOTAL])], ALL.replace("06", "06!")),
+    Scenario(
+        "13 recorded only, a busy cluster",
+        "",
+        [(NEVER_RAN, "07", [ORDERS, POLICY])],
+        ALL.replace("07", "~ 07! ~"),
+    ),
+    Scenario(
+        "13 recorded only, a long text",
+        "",
+        [(NEVER_RAN, "07", [ORDERS, POLICY])],
+        ALL.replace("07", "07!"),
+        files={"07": ("security", FILES["07"][1] + LONG)},
+    ),
+    # One thing and nobody's object ids to go by: it may as well have been dropped. The alternative is told.
+    Scenario("13 recorded only, nothing after it", "", [(MANUAL, "10", [VIEW])], ALL.replace("10", "10!")),
+    # --- 14 to 16: the ledger itself
+    Scenario("14 all rows rewritten", "update supabase_migrations.schema_migrations set name = name"),
+    Scenario("15 row deleted", f"delete from {ROW} '{version('05')}'", [(UNRECORDED, "05", [INDEX])]),
+    Scenario(
+        "15 row deleted, overwritten since", f"delete from {ROW} '{version('04')}'", [(MISSING, "04", [])]
+    ),
+    Scenario(
+        "15 row deleted, others built on it",
+        f"delete from {ROW} '{version('03')}'",
+        [(UNRECORDED, "03", [ORDERS])],
+    ),
+    Scenario(
+        "15 row deleted, half of it gone",
+        f"delete from {ROW} '{version('09')}'\ndrop index app.log_at",
+        [(MISSING, "09", ["index app.log_at"])],
+    ),
+    Scenario(
+        "15 row deleted, a part dropped",
+        f"delete from {ROW} '{version('09')}'\ndrop table app.log_2026",
+        [(MANUAL, "09", ["table app.log_2026"]), (UNRECORDED, "09", [LOG])],
+    ),
+    Scenario("15 no ledger", "drop schema supabase_migrations cascade", [(UNRECORDED, None, ["schema app"])]),
+    Scenario(
+        "15 empty ledger",
+        "delete from supabase_migrations.schema_migrations",
+        [(UNRECORDED, None, ["schema app"])],
+    ),
+    Scenario(
+        "16 restamped",
+        f"update supabase_migrations.schema_migrations set version = '20260105111111' where version = '{version('05')}'",
+    ),
+    # --- 22 to 26: mixtures
+    Scenario(
+        "22 hotfix captured",
+        "",
+        [],
+        ALL + " * 11",
+        between="alter table app.users add column phone text",
+        files=PHONE,
+    ),
+    Scenario(
+        "23 hotfix captured, of another type",
+        "",
+        [(MANUAL, "11", [column("users.phone")])],
+        ALL + " * 11",
+        between="alter table app.users add column phone varchar(20)",
+        files=PHONE,
+    ),
+    Scenario(
+        "24 hotfix taken back",
+        f"{HOTFIX}\n{V2.replace(chr(10), ' ').strip()}",
+        [],
+        files={"06": ("total_with_tax", V2.replace("\n", " ").strip())},
+    ),
+    Scenario(
+        "25 skipped, and a hand on the same function",
+        HOTFIX,
+        [(MANUAL, "06", [TOTAL]), (MISSING, "06", [])],
+        but("06"),
+    ),
+    Scenario(
+        "25 skipped, and a grant on the same table",
+        "grant select on app.orders to web",
+        [(MANUAL, "07", [ORDERS]), (MISSING, "07", [ORDERS, POLICY])],
+        but("07"),
+    ),
+    Scenario(
+        "26 skipped, and an index beside it",
+        "create index by_net on app.orders (net)",
+        [(MANUAL, None, ["index app.by_net"]), (MISSING, "05", [INDEX])],
+        but("05"),
+    ),
+    # --- 27 to 33: details of definitions
+    Scenario(
+        "27 constraint validated",
+        "alter table app.orders validate constraint cheap",
+        [(MANUAL, "11", ["table constraint cheap on app.orders"])],
+        ALL + " 11",
+        files={"11": ("cheap", "alter table app.orders add constraint cheap check (net < 9) not valid;")},
+    ),
+    Scenario(
+        "28 enum value before another",
+        "alter type app.priority add value 'middle' before 'high'",
+        [(MANUAL, "08", ["type app.priority"])],
+    ),
+    Scenario(
+        "30 order of columns",
+        "",
+        [(LATE, "11", [column("users.a")])],
+        ALL + " 12 11",
+        files={
+            "11": ("a", "alter table app.users add column a text;"),
+            "12": ("b", "alter table app.users add column b text;"),
+        },
+    ),
+    Scenario(
+        "31 default in other words",
+        "alter table app.users alter column joined set default current_timestamp",
+        [(MANUAL, "02", [column("users.joined")])],
+    ),
+    Scenario("31 default with its cast", "alter table app.orders alter column state set default 'new'::text"),
+    Scenario(
+        "32 sequence let go",
+        "alter sequence app.orders_id_seq owned by none",
+        [(MANUAL, "03", ["sequence app.orders_id_seq"])],
+    ),
+    Scenario(
+        "33 identity, was serial",
+        "",
+        [(EDITED, "02", [column("users.id")])],
+        edits={"02": FILES["02"][1].replace("bigint generated always as identity", "bigserial")},
+    ),
+    # --- 34 to 36: other names
+    Scenario(
+        "34 table renamed",
+        "alter table app.users rename to people",
+        [(MANUAL, "02", [USERS, "table app.people"])],
+    ),
+    Scenario(
+        "34 partitioned table renamed",
+        "alter table app.log rename to events",
+        [(MANUAL, "09", [LOG, "table app.events"])],
+    ),
+    Scenario("35 table made again", f"drop table app.log\n{LOG_AGAIN}"),
+    Scenario(
+        "35 table made again, of another type",
+        "drop table app.log\n" + LOG_AGAIN.replace("what text", "what varchar"),
+        [(MANUAL, "09", [column("log.what")])],
+    ),
+    Scenario(
+        "36 column renamed",
+        "alter table app.users rename email to mail",
+        [(MANUAL, "02", [column("users.email"), column("users.mail")])],
+    ),
+    Scenario(
+        "36 column renamed, much used",
+        "alter table app.orders rename user_id to owner_id",
+        [(MANUAL, "03", [column("orders.user_id"), column("orders.owner_id")])],
+    ),
+    Scenario(
+        "36 column dropped and another added",
+        "alter table app.users drop email\nalter table app.users add mail text not null",
+        [(MANUAL, "02", [column("users.email")]), (MANUAL, None, [column("users.mail")])],
+    ),
+    # --- 37 to 42: switches and rights
+    Scenario(
+        "37 trigger disabled",
+        "alter table app.users disable trigger touch",
+        [(MANUAL, "11", ["trigger touch on app.users"])],
+        ALL + " 11",
+        files=TRIGGER,
+    ),
+    Scenario(
+        "38 row level security off",
+        "alter table app.orders disable row level security",
+        [(MANUAL, "07", [ORDERS])],
+    ),
+    Scenario(
+        "39 policy widened", "alter policy own_orders on app.orders using (true)", [(MANUAL, "07", [POLICY])]
+    ),
+    Scenario("40 granted to all", "grant select on app.users to public", [(MANUAL, "02", [USERS])]),
+    Scenario(
+        "41 default privileges, then a migration",
+        "",
+        [(MANUAL, None, [DEFAULT_ACL, ORDERS, LOG, "table app.log_2026", VIEW])],
+        "01 02 * 03 04 05 06 07 08 09 10",
+        between=DEFAULTS,
+    ),
+    Scenario(
+        "41 default privileges, then a hand",
+        f"{DEFAULTS}\ncreate table app.extra (id int)",
+        [(MANUAL, None, [DEFAULT_ACL]), (MANUAL, None, ["table app.extra"])],
+    ),
+    Scenario("42 owner of one table", "alter table app.users owner to dashboard", [(MANUAL, "02", [USERS])]),
+    Scenario(
+        "42 owner of all",
+        "\n".join(f"alter {what} owner to dashboard" for what in EVERYTHING),
+        [(INSTALLATION, None, [*EVERYTHING])],
+    ),
+    # --- 43 to 51: extensions, partitions, tenants
+    Scenario(
+        "43 extension's version",
+        "",
+        [(INSTALLATION, None, ["extension hstore"])],
+        ALL + " 11=",
+        files=HSTORE,
+        ran={"11": "create extension hstore schema app version '1.4';"},
+    ),
+    Scenario(
+        "44 extension's schema",
+        "alter extension hstore set schema public",
+        [(INSTALLATION, None, ["extension hstore"])],
+        ALL + " 11",
+        files=HSTORE,
+    ),
+    Scenario(
+        "46 partition made",
+        "create table app.log_2027 partition of app.log for values from ('2027-01-01') to ('2028-01-01')",
+        [(MANUAL, None, ["table app.log_2027"])],
+    ),
+    Scenario(
+        "47 partition detached",
+        "alter table app.log detach partition app.log_2026",
+        [(MANUAL, "09", ["table app.log_2026"])],
+    ),
+    Scenario(
+        "48 some tenants lack an index",
+        "\n".join(f"drop index tenant{n}.bill_id" for n in (1, 3, 4)),
+        [(MANUAL, "11", [f"index tenant{n}.bill_id" for n in (1, 3, 4)])],
+        ALL + " 11",
+        files=TENANTS,
+    ),
+    Scenario(
+        "48 tenants by their rows",
+        "",
+        [(UNKNOWN, "12", ["schema north", "table north.bill", "schema south", "table south.bill"])],
+        ALL + " 11 * 12",
+        between="insert into app.tenant values ('north'), ('south')",
+        files=TENANTS_OF_ROWS,
+    ),
+    Scenario(
+        "51 constraint of one partition",
+        "alter table app.log_2026 add constraint said check (what <> '')",
+        [(MANUAL, None, ["table constraint said on app.log_2026"])],
+    ),
+    # --- 54 to 60: traps
+    Scenario("54 made in a block that catches errors", "", [], ALL + " 11", files=IN_A_BLOCK),
+    Scenario("55 rewritten", "truncate app.users cascade\nvacuum full app.users"),
+    Scenario(
+        "59 from a branch",
+        "",
+        [(UNKNOWN_MIGRATION, "65", ["view app.branch"])],
+        but("07", "08", "09", "10") + " 65 07 08 09 10",
+        ran={"65": "create view app.branch as select 1 as x"},
+    ),
+    Scenario(
+        "59 from a branch, then a hand",
+        "create or replace view app.branch as select 1 as x, 2 as y",
+        [(MANUAL, None, ["view app.branch"]), (UNKNOWN_MIGRATION, "65", [])],
+        ALL + " 65",
+        ran={"65": "create view app.branch as select 1 as x"},
+    ),
+]
+
+
+@dataclass
+class World:
+    """The test server, prepared: repositories by content, databases by what was applied to them."""
+
+    server: Server
+    folder: Path
+    repositories: dict[str, Path] = field(default_factory=dict)
+    databases: dict[str, str] = field(default_factory=dict)
+    count: int = 0
+
+    def repository(self, scenario: Scenario) -> Path:
+        """A git repository with the scenario's files; each edit is a commit of its own."""
+        files = {n: item for n, item in (FILES | dict(scenario.files)).items() if item}
+        key = repr((sorted(files.items()), sorted(scenario.edits.items())))
+        if key in self.repositories:
+            return self.repositories[key]
+        root = self.folder / f"repository{len(self.repositories)}"
+        migrations = root / "supabase" / "migrations"
+        migrations.mkdir(parents=True)
+        (root / "supabase" / "config.toml").write_text('project_id = "scenarios"\n')
+        git(root, "init", "--quiet", "--template=")
+        git(root, "symbolic-ref", "HEAD", "refs/heads/main")
+        texts = {f"{version(n)}_{name}.sql": sql for n, (name, sql) in sorted(files.items())}
+        named = {n: f"{version(n)}_{name}.sql" for n, (name, _) in files.items()}
+        before = texts | {named[n]: sql for n, sql in scenario.edits.items()}
+        commits = [before, *({named[n]: texts[named[n]]} for n in scenario.edits)]
+        stream = b"".join(_commit(number, changed) for number, changed in enumerate(commits))
+        git(root, "fast-import", "--quiet", stdin=stream)
+        git(root, "reset", "--hard", "--quiet")
+        self.repositories[key] = root
+        return root
+
+    def database(self, scenario: Scenario) -> str:
+        """A database to which the scenario's migrations were applied, and which was then tampered with."""
+        files = {n: item for n, item in (FILES | dict(scenario.files)).items() if item}
+        texts = {n: scenario.ran.get(n, scenario.edits.get(n, sql)) for n, (_, sql) in files.items()}
+        names = {n: name for n, (name, _) in files.items()}
+        words = tuple((w, texts.get(w[:2], scenario.ran.get(w[:2]))) for w in scenario.order.split())
+        key = repr((words, scenario.between))
+        if key not in self.databases:
+            self.databases[key] = name = f"template_{len(self.databases)}"
+            self.server.create_database(name)
+            with self.connect(name) as connection:
+                connection.execute(LEDGER)
+                for word, sql in words:
+                    number, how = word[:2], word[2:]
+                    if sql is not None:
+                        text = files[number][1] if how == "=" else sql
+                        apply(connection, number, names.get(number, "from_a_branch"), sql, how, text)
+                    elif word == "*":
+                        connection.execute(scenario.between.encode())
+                    else:
+                        connection.execute(
+                            "create temp table noise (a serial primary key, b text); drop table noise"
+                        )
+        self.count += 1
+        name = f"scenario_{self.count}"
+        self.server.create_database(name, template=self.databases[key])
+        with self.connect(name) as connection:
+            for statement in filter(None, map(str.strip, scenario.hand.split("\n"))):
+                connection.execute(statement.encode())
+        return name
+
+    def connect(self, name: str) -> psycopg.Connection[Any]:
+        return psycopg.connect(self.server.conninfo(name), autocommit=True)
+
+    def explain(self, scenario: Scenario, conninfo: str) -> dict[str, Any]:
+        source = Source("production", "live", conninfo)
+        settings = Settings(self.repository(scenario), environments={"production": source})
+        return dict(audit.explain(settings=settings).document)
+
+
+def _commit(number: int, files: Mapping[str, str]) -> bytes:
+    stamp = f"Ada <ada@example.org> {1767225600 + 86400 * number} +0000"
+    lines = [f"commit refs/heads/main\nauthor {stamp}\ncommitter {stamp}\n{_data(f'Commit {number}')}"]
+    lines += [f"M 100644 inline supabase/migrations/{name}\n{_data(text)}" for name, text in files.items()]
+    return "\n".join([*lines, ""]).encode()
+
+
+def _data(text: str) -> str:
+    return f"data {len(text.encode())}\n{text}"
+
+
+def apply(connection: psycopg.Connection[Any], number: str, name: str, sql: str, how: str, text: str) -> None:
+    """One migration: *sql* is run and *text* recorded in one transaction; ``!``: only recorded, ``?``: only run."""
+    with connection.transaction():
+        for statement in split(sql) if how != "!" else ():
+            connection.execute(statement.text.encode())
+        if how != "?":
+            connection.execute(RECORD, (version(number), name, [s.text for s in split(text)]))
+
+
+@pytest.fixture(scope="module")
+def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    made = World(server, tmp_path_factory.mktemp("world"))
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as connection:
+        for role in ("dashboard", "web"):
+            connection.execute(f"create role {role}".encode())
+    yield made
+    for name in [*(f"scenario_{n + 1}" for n in range(made.count)), *made.databases.values()]:
+        server.drop_database(name)
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as connection:
+        connection.execute("drop role dashboard, web")
+
+
+def told(document: Mapping[str, Any]) -> list[tuple[str, str | None, list[str]]]:
+    """Cause, culprit (as in FILES) and objects of every finding that is more than a note."""
+    found = [
+        (
+            f["cause"],
+            f["migration"]["version"][6:8] if f["migration"] else None,
+            [f"{o['kind']} {o['identity']}" for o in f["objects"]],
+        )
+        for f in document["findings"]
+        if f["severity"] != "info"
+    ]
+    return sorted(found, key=repr)
+
+
+def found_exactly(document: Mapping[str, Any], expected: Sequence[Expected]) -> None:
+    """Right causes, right culprits, the objects named, everything explained, and nothing else."""
+    found = told(document)
+    wanted = sorted(expected, key=repr)
+    assert [(cause, culprit) for cause, culprit, _ in found] == [
+        (cause, culprit) for cause, culprit, _ in wanted
+    ]
+    for (_, _, named), (_, _, objects) in zip(found, wanted, strict=True):
+        assert set(objects) - set(named) == set()
+    assert document["residual"] == 0
+    ids = [f["id"] for f in document["findings"]]
+    assert len(set(ids)) == len(ids)
+    assert all(f["evidence"] for f in document["findings"])
+    assert bool(found) == (document["verdict"] in ("FAIL", "WARN"))
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda s: s.name)
+def test_cause_and_culprit_are_right_and_nothing_else_is_reported(world: World, scenario: Scenario) -> None:
+    document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
+    found_exactly(document, scenario.expect)
+
+
+#: After this, all rows of the ledger bear one transaction id, as after a restore or a bulk repair.
+REWRITTEN = "update supabase_migrations.schema_migrations set name = name"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "scenario", [s for s in SCENARIOS if "supabase_migrations" not in s.hand], ids=lambda s: s.name
+)
+def test_without_transaction_ids_less_is_known_and_nothing_false(world: World, scenario: Scenario) -> None:
+    bare = replace(scenario, hand=f"{scenario.hand}\n{REWRITTEN}")
+    document = world.explain(bare, world.server.conninfo(world.database(bare)))
+    found_exactly(document, scenario.expect if scenario.bare is None else scenario.bare)
+    assert "xmin" not in {e["signal"] for f in document["findings"] for e in f["evidence"]}
+
+
+def by_name(name: str) -> Scenario:
+    return next(s for s in SCENARIOS if s.name == name)
+
+
+@pytest.mark.parametrize(
+    ("name", "severity"),
+    [
+        ("38 row level security off", "critical"),
+        ("39 policy widened", "critical"),
+        ("40 granted to all", "high"),
+        ("30 order of columns", "low"),
+        ("42 owner of all", "low"),
+        ("36 column renamed, much used", "high"),
+        ("6 not yet applied", "low"),
+    ],
+)
+def test_how_bad_it_is(world: World, name: str, severity: str) -> None:
+    scenario = by_name(name)
+    document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
+    assert {f["severity"] for f in document["findings"]} == {severity}
+
+
+def test_a_restored_database_has_the_same_drift_on_less_evidence(world: World, tmp_path: Path) -> None:
+    """Scenario 52: a restore gives all ledger rows one transaction id, and all objects other ones."""
+    scenario = Scenario("52", f"{HOTFIX}\ndrop index app.orders_user", order=but("08"))
+    before, after = world.database(scenario), "restored"
+    world.server.create_database(after)
+    bindir, dump = world.server.binaries.bindir, tmp_path / "dump"
+    subprocess.run([bindir / "pg_dump", "-Fc", "-f", dump, world.server.conninfo(before)], check=True)
+    subprocess.run([bindir / "pg_restore", "-d", world.server.conninfo(after), dump], check=True)
+    try:
+        drifted, restored = (world.explain(scenario, world.server.conninfo(name)) for name in (before, after))
+    finally:
+        world.server.drop_database(after)
+    expected: list[Expected] = [
+        (MANUAL, "05", [INDEX]), (MANUAL, "06", [TOTAL]), (MISSING, "08", ["type app.priority"]),
+    ]  # fmt: skip
+    found_exactly(drifted, expected)
+    found_exactly(restored, expected)
+    assert [d["environments"][0]["calibration"]["link"] for d in (drifted, restored)] == ["exact", "none"]
+    assert {
+        f["confidence"] for f in restored["findings"] if f["objects"][0]["identity"] == "app.orders_user"
+    } == {"conjecture"}
+
+
+@pytest.mark.parametrize(
+    ("hand", "verdict"), [("", "INCOMPLETE"), (HOTFIX, "FAIL"), ("drop index app.orders_user", "FAIL")]
+)
+def test_without_the_ledger_nobody_is_blamed(world: World, hand: str, verdict: str) -> None:
+    """Scenario 62: the role may read all catalogs, and not the ledger."""
+    scenario = Scenario("62", hand)
+    database = world.database(scenario)
+    with world.connect(database) as connection:
+        connection.execute("alter role web login")
+        connection.execute("grant usage on schema supabase_migrations to web")
+    document = world.explain(scenario, world.server.conninfo(database, user="web"))
+    assert document["verdict"] == verdict
+    assert {cause for cause, _, _ in told(document)} == ({UNKNOWN} if hand else set())
+    assert any("supabase_migrations" in item["what"] + item["why"] for item in document["not_checked"])
+
+
+def test_findings_keep_their_ids_and_words(world: World) -> None:
+    scenario = by_name("25 skipped, and a hand on the same function")
+    conninfo = world.server.conninfo(world.database(scenario))
+    first, again = (world.explain(scenario, conninfo)["findings"] for _ in range(2))
+    assert first == again
+
+
+def test_an_empty_database_lacks_everything(world: World) -> None:
+    scenario = Scenario("empty", "drop schema app cascade\ndrop schema supabase_migrations cascade")
+    document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
+    found_exactly(document, [(MISSING, number, []) for number in FILES])
+    assert (document["verdict"], {f["confidence"] for f in document["findings"]}) == ("WARN", {"proven"})
+
+
+# --- other tools -----------------------------------------------------------------------------------------
+
+
+def dbmate(world: World, edited: bool) -> tuple[Settings, str]:
+    """Plain SQL files; the ledger stores versions and nothing else."""
+    root = world.folder / f"dbmate{world.count}"
+    (root / "db" / "migrations").mkdir(parents=True)
+    world.count += 1
+    name = f"scenario_{world.count}"
+    world.server.create_database(name)
+    git(root, "init", "--quiet", "--template=")
+    git(root, "symbolic-ref", "HEAD", "refs/heads/main")
+    texts = {
+        f"db/migrations/{version(n)}_{what}.sql": f"-- migrate:up\n{sql}\n\n-- migrate:down\n"
+        for n, (what, sql) in FILES.items()
+    }
+    commits = [texts]
+    if edited:
+        total = next(path for path in texts if "total_with_tax" in path)
+        commits = [texts | {total: texts[total].replace("net + tax", "net + tax + 1")}, {total: texts[total]}]
+    git(root, "fast-import", "--quiet", stdin=b"".join(_commit(n, c) for n, c in enumerate(commits)))
+    git(root, "reset", "--hard", "--quiet")
+    with world.connect(name) as connection:
+        connection.execute("create table public.schema_migrations (version varchar primary key)")
+        for path, sql in commits[0].items():
+            with connection.transaction():
+                connection.execute(sql.split("-- migrate:down")[0].encode())
+                stamp = Path(path).name.split("_")[0]
+                connection.execute("insert into public.schema_migrations values (%s)", (stamp,))
+    source = Source("production", "live", world.server.conninfo(name))
+    return Settings(root, environments={"production": source}), name
+
+
+def test_what_a_ledger_without_texts_cannot_tell_git_can(world: World) -> None:
+    settings, _ = dbmate(world, edited=True)
+    document = audit.explain(settings=settings).document
+    found_exactly(document, [(EDITED, "06", [TOTAL])])
+    (finding,) = document["findings"]
+    assert finding["confidence"] == "proven"
+    assert [e["signal"] for e in finding["evidence"]] == ["git", "replay"]
+
+
+def test_dbmate_skipped_unrecorded_and_by_hand(world: World) -> None:
+    settings, name = dbmate(world, edited=False)
+    with world.connect(name) as connection:
+        connection.execute(HOTFIX)
+        connection.execute("drop type app.priority")
+        for number in ("08", "05"):
+            connection.execute("delete from public.schema_migrations where version = %s", (version(number),))
+    found_exactly(
+        audit.explain(settings=settings).document,
+        [(MANUAL, "06", [TOTAL]), (MISSING, "08", ["type app.priority"]), (UNRECORDED, "05", [INDEX])],
+    )
+
+
+def test_migrations_that_are_code_are_judged_by_the_ledger_alone(world: World) -> None:
+    """Alembic: its revisions are not replayed yet, so the verdict is no better than INCOMPLETE."""
+    root = world.folder / "alembic"
+    (root / "alembic" / "versions").mkdir(parents=True)
+    (root / "alembic.ini").write_text("[alembic]\nscript_location = alembic\n")
+    for revision, down in (
+        ("aaaa11112222", None),
+        ("bbbb11112222", "aaaa11112222"),
+        ("cccc11112222", "bbbb11112222"),
+    ):
+        (root / "alembic" / "versions" / f"{revision}_step.py").write_text(
+            f'"""step"""\nrevision = "{revision}"\ndown_revision = {down!r}\n\ndef upgrade():\n    pass\n'
+        )
+    database = world.database(Scenario("alembic", order=""))
+    with world.connect(database) as connection:
+        connection.execute("create table alembic_version (version_num varchar(32) primary key)")
+        connection.execute("insert into alembic_version values ('bbbb11112222')")
+    source = Source("production", "live", world.server.conninfo(database))
+    document = audit.explain(settings=Settings(root, environments={"production": source})).document
+    assert [(f["cause"], f["migration"]["version"]) for f in document["findings"]] == [
+        (MISSING, "cccc11112222")
+    ]
+    assert document["verdict"] == "INCOMPLETE"
