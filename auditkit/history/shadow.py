@@ -26,6 +26,7 @@ import select
 import shutil
 import tempfile
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,7 @@ GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO PUBLIC;
 #: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
 #: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
 _NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
+_PG_CLASS = 1259  # the oid of the catalog of relations
 _TRANSACTION_WORDS = frozenset(
     {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
 )
@@ -420,14 +422,27 @@ class _Follower:
             if key not in self.timeline and earlier is not None:
                 self.timeline[key] = [Change(-1, None, None, earlier)]
             if fact is not None:
-                xids = [xid for xid in fact.xmins if xid >= since]
+                xids = self._written(fact, since)
             else:
                 assert earlier is not None
                 xids = [x for a, x in dropped.items() if a == earlier.address or a[1] == earlier.anchor]
+                xids = xids or self._written(earlier, since, renamed=True)
             index = max((i for x in xids if (i := _statement_of(ran.marks, x)) is not None), default=None)
             statement = ran.statements[index] if index is not None else None
             line, text = (statement.line, _excerpt(statement.text)) if statement else (None, None)
             self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
+
+    def _written(self, fact: Fact, since: int, *, renamed: bool = False) -> list[int]:
+        """The transactions that wrote *fact*, or what now has its address; else those of its relation.
+
+        Renaming a table changes the names of its columns, whose own rows stay as they were.
+        """
+        for address in (fact.address, (_PG_CLASS, fact.anchor, 0)):
+            key = self.keys.get(address)
+            there = fact if not renamed and address == fact.address else self.facts[key] if key else None
+            if there and (xids := [xid for xid in there.xmins if xid >= since]):
+                return xids
+        return []
 
     def agrees(self, final: Snapshot) -> bool:
         """Whether the facts are those of a full read; roles that came into use meanwhile are added first."""
@@ -521,7 +536,7 @@ def replay(
     with _Store(ground, steps, enabled=cache and ground.binaries is not None, clusters=continued) as store:
         done = store.longest()
         if done == len(steps):
-            result = store.load(done)
+            result = store.load()
         else:
             try:
                 result = _run_steps(steps, ground, store, done, progress, always_full=False)
@@ -571,7 +586,7 @@ def _run_steps(
     always_full: bool,
 ) -> Replay:
     """Replay what follows the first *done* steps (None: lay the ground first)."""
-    earlier = store.load(done) if done else None
+    earlier = store.load() if done else None
     notes = list(earlier.notes) if earlier else []
     failures = list(earlier.failures) if earlier else []
     statements = earlier.statements if earlier else 0
@@ -758,6 +773,7 @@ class _Store:
         self.keys = _chain(ground.digest(), steps)
         self.root = _cache_root() if enabled else None
         self._pending: Path | None = None
+        self._loaded: Replay | None = None
 
     def __enter__(self) -> _Store:
         return self
@@ -775,18 +791,23 @@ class _Store:
         for n in range(len(self.steps), -1, -1):
             folder = self.root / self.keys[n]
             if (folder / "done").exists() and (n == len(self.steps) or (folder / "cluster").exists()):
-                return n
+                try:
+                    self._loaded = _load(folder, self.steps[:n])
+                    os.utime(folder)
+                except (OSError, EOFError, LookupError, TypeError, ValueError, zlib.error):
+                    shutil.rmtree(folder, ignore_errors=True)  # damaged: as if it had never been kept
+                else:
+                    return n
         return None
 
     def cluster(self, done: int) -> Path:
         assert self.root
         return self.root / self.keys[done] / "cluster"
 
-    def load(self, done: int) -> Replay:
-        assert self.root
-        folder = self.root / self.keys[done]
-        os.utime(folder)
-        return _load(folder, self.steps[:done])
+    def load(self) -> Replay:
+        """The replay of as many steps as ``longest`` said last."""
+        assert self._loaded
+        return self._loaded
 
     def keep_cluster(self, scratch: _Scratch) -> None:
         if self.root is None or scratch.server is None:
