@@ -12,7 +12,7 @@ from typing import Any
 
 from auditkit.catalog.kinds import KINDS, quote
 from auditkit.catalog.snapshot import Fact, Snapshot
-from auditkit.causes.case import Case, Finding
+from auditkit.causes.case import Case, Finding, Key
 
 Remedy = dict[str, Any]
 
@@ -80,7 +80,48 @@ def _tool(commands: dict[str, str], case: Case, finding: Finding, slug: str = ""
     return template.format(**words)
 
 
+def _renamed(finding: Finding, case: Case) -> Remedy:
+    assert finding.renamed
+    old, new = finding.renamed
+    slug = f"rename_{_slug(old[1])}"
+    return _remedy(
+        "Decide which name stays: capture the new one in a migration and record that as applied; or rename back.",
+        "person",
+        [
+            _step(
+                "To keep it: write it down as a migration",
+                _tool(_NEW, case, finding, slug),
+                _rename(old, new),
+            ),
+            _step("To take it back: give it its old name", None, _rename(new, old)),
+            _check(finding),
+        ],
+        ["Rename it; dropping the one and making the other loses the data in it."]
+        if old[0] in ("table", "table column")
+        else [],
+    )
+
+
+def _rename(old: Key, new: Key) -> str:
+    """SQL that gives an object another name; of parts the identity tells what they belong to."""
+    kind, (first, last) = (
+        old[0],
+        (text.split("(", maxsplit=1)[0].rpartition(".") for text in (old[1], new[1])),
+    )
+    if kind == "table column":
+        return f"ALTER TABLE {first[0]} RENAME COLUMN {first[2]} TO {last[2]};"
+    if " on " in old[1]:
+        name, _, table = old[1].rpartition(" on ")
+        other = new[1].rpartition(" on ")[0]
+        if kind == "table constraint":
+            return f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {other};"
+        return f"ALTER {kind.upper()} {name} ON {table} RENAME TO {other};"
+    return f"ALTER {kind.upper()} {old[1]} RENAME TO {last[2] or new[1]};"
+
+
 def _manual(finding: Finding, case: Case) -> Remedy:
+    if finding.renamed:
+        return _renamed(finding, case)
     key = finding.objects[0]
     slug = f"capture_{_slug(key[1])}"
     meant = case.intended.final.get(*key) if case.intended else None
@@ -219,6 +260,17 @@ def _out_of_order(finding: Finding, case: Case) -> Remedy:
 
 
 def _not_recorded(finding: Finding, case: Case) -> Remedy:
+    if finding.entry is None:
+        every = {"supabase": 'supabase migration repair --status applied --db-url "$DATABASE_URL"'}
+        return _remedy(
+            "Find its ledger; if there is none, record as applied what is here, and only that.",
+            "person",
+            [
+                _step("Record all files without running them", every.get(case.ledger_tool or "")),
+                _check(finding),
+            ],
+            ["A migration that is recorded but was not run will never be run."],
+        )
     return _remedy(
         "Record it as applied; everything it does is already here.",
         "environment",
