@@ -16,9 +16,10 @@ import threading
 import time
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -47,6 +48,7 @@ SLICE = 60_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
+_PLAIN = re.compile("[a-z_][a-z0-9_]*").fullmatch
 #: Identity, schema and kind of a parent that is not there.
 _NOBODY: tuple[str | None, str | None, str] = (None, None, "")
 #: Kinds whose facts other facts name as their parent.
@@ -173,8 +175,7 @@ class _Quoted(dict[str, str]):
         self.reserved = reserved
 
     def __missing__(self, name: str) -> str:
-        plain = name.isascii() and name.replace("_", "a").isalnum() and name == name.lower()
-        if plain and not name[0].isdigit() and name not in self.reserved:
+        if _PLAIN(name) and name not in self.reserved:
             quoted = name
         else:
             quoted = '"' + name.replace('"', '""') + '"'
@@ -404,8 +405,11 @@ class _Builder:
         if any(type(parent) is int for parent in parents):
             found = [known.get(parent, _NOBODY) for parent in parents]
             parents = [entry[0] for entry in found]
-            if "schema" not in columns:
-                schemas = [entry[1] for entry in found]
+            schemas = [entry[1] for entry in found] if "schema" not in columns else schemas
+        else:
+            parents = [share(parent, parent) for parent in parents]
+        if "schema" in columns:
+            schemas = [share(schema, schema) for schema in schemas]
         if kind.identity == "{parent}.{name}":
             identities = [f"{parent}.{name}" for parent, name in zip(parents, quoted, strict=True)]
         elif kind.identity == "{name} on {parent}":
@@ -416,13 +420,15 @@ class _Builder:
 
         table.identities += identities
         table.names += [share(name, name) for name in names]
-        table.schemas += [share(schema, schema) for schema in schemas]
-        table.parents += [share(parent, parent) for parent in parents]
+        table.schemas += schemas
+        table.parents += parents
         table.oids.extend(oids)
         table.subids.extend(subids)
         table.anchors.extend(columns.get("anchor", oids))
-        table.xmins.extend(xid or 0 for xid in columns.get("xmin", empty))
-        for i, origin in enumerate(columns.get("origin", ())):
+        xmins = columns.get("xmin", empty)
+        table.xmins.extend(xmins if None not in xmins else [xid or 0 for xid in xmins])
+        origins = columns.get("origin", ())
+        for i, origin in enumerate(origins if any(origins) else ()):
             if isinstance(origin, str):
                 table.origins[start + i] = origin
             elif origin in known:
@@ -600,8 +606,11 @@ def _read(
     only: Collection[int] | None = None,
     helpers: Sequence[Connection] = (),
     slices: Sequence[tuple[int, int]] = (),
-) -> tuple[dict[str, Table], _Report]:
-    """Read the kinds of *groups*; with *slices* in portions, by *connection* and its *helpers* at once."""
+) -> tuple[Callable[[], dict[str, Table]], _Report]:
+    """Read the kinds of *groups*; with *slices* in portions, by *connection* and its *helpers* at once.
+
+    Returns a function that makes the facts of what was read, for which the server is not needed any more.
+    """
     server = _server(connection)
     report = _Report()
     builder = _Builder(server, report, only)
@@ -625,15 +634,20 @@ def _read(
                 builder.names[catalog][oid] = (entry[0], entry[1], entry[2])
         builder.add(group, result)
 
+    def read_slice(big: Sequence[list[Kind]], portion: tuple[int, int], session: Connection) -> None:
+        for group in big:
+            take(group, _run(session, [statement(group, portion)])[0], portion)
+
     big = [group for group in groups if slices and "{slice " in group[0].query]
     small = [group for group in groups if group not in big]
     if slices:
         # One after the other: what libpq holds of one result is freed before the next arrives.
         for group in small:
             take(group, _run(connection, [statement(group)])[0])
-        jobs = [(group, portion) for group in big for portion in slices]
-        deparse = [(kind, oids) for kind, oids in builder.deparse_jobs()]
-        queue: Iterator[Any] = iter([*jobs, *deparse])
+        # A session that has seen a table reads what hangs on it at half the price: one slice, one session.
+        jobs: list[Callable[[Connection], None]] = [partial(read_slice, big, portion) for portion in slices]
+        jobs += [partial(_deparse, jobs=[job], builder=builder) for job in builder.deparse_jobs()]
+        queue = iter(jobs)
         lock = threading.Lock()
 
         def work(session: Connection) -> None:
@@ -642,10 +656,7 @@ def _read(
                     job = next(queue, None)
                 if job is None:
                     return
-                if isinstance(job[0], Kind):
-                    _deparse(session, [job], builder)
-                else:
-                    take(job[0], _run(session, [statement(*job)])[0], job[1])
+                job(session)
 
         with ThreadPoolExecutor(1 + len(helpers)) as pool:
             for done in [pool.submit(work, session) for session in (connection, *helpers)]:
@@ -678,8 +689,9 @@ def _read(
         )
     if not slices:
         _deparse(connection, builder.deparse_jobs(), builder)
-    tables = builder.finish({(t, m): text for t, m, text in names.rows}, comments.rows, members.rows)
-    return tables, report
+    return partial(
+        builder.finish, {(t, m): text for t, m, text in names.rows}, comments.rows, members.rows
+    ), report
 
 
 def _around_locks(
@@ -814,11 +826,14 @@ def _capture(
                     helpers.append(connect(source, name=name))
                     _server(helpers[-1])
                     _polite(helpers[-1])
-            tables, report = _read(connection, groups, helpers=helpers, slices=slices)
+            finish, report = _read(connection, groups, helpers=helpers, slices=slices)
             last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), guard]
             if edges:
                 last.insert(0, (_EDGES, None))
-            *dependencies, unmodelled, after = _run(connection, last)
+            with ThreadPoolExecutor(1) as pool:
+                waiting = pool.submit(_run, connection, last)
+                tables = finish()
+                *dependencies, unmodelled, after = waiting.result()
             for result in (*dependencies, unmodelled, after):
                 if result.error is not None:
                     raise result.error
@@ -995,7 +1010,8 @@ def read_facts(
         relations = touched.anchors
         kinds = touched.kinds if kinds is None else touched.kinds.intersection(kinds)
     groups = _groups(server.version, kinds)
-    tables, report = _read(connection, groups, only=relations)
+    finish, report = _read(connection, groups, only=relations)
+    tables = finish()
     if report.not_checked:
         first = report.not_checked[0]
         raise Unreadable(f"{first['what']} cannot be read: {first['why']}")
