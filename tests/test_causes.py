@@ -7,6 +7,7 @@ that, so a test says only what the files are, what the ledger records, and what 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -21,6 +22,7 @@ from tests.literal import snapshot_of
 
 Objects = Mapping[str, object]
 FUNCTION, TABLE, INDEX, POLICY = "function f()", "table public.t", "index public.i", "policy p on public.t"
+DEFAULTS = "default acl for role postgres in schema public on tables"
 
 
 BODY = {"policy": "using", "function": "body"}
@@ -30,21 +32,33 @@ WHOLE = {
 }
 
 
+def split(name: str) -> tuple[str, str]:
+    """Kind and identity; the kinds that are two words are known."""
+    for kind in ("default acl", "table column"):
+        if name.startswith(kind):
+            return kind, name if kind == "default acl" else name.removeprefix(f"{kind} ")
+    kind, _, identity = name.partition(" ")
+    return kind, identity
+
+
 def fact(name: str, value: object, xid: int = 0) -> Fact:
-    kind, identity = name.split(" ", 1)
+    kind, identity = split(name)
     rows = {
         "table": "pg_type",
         "index": "pg_class",
         "policy": "pg_policy",
         "function": "pg_proc",
         "view": "pg_class",
+        "table column": "pg_attribute",
+        "default acl": "pg_default_acl",
     }
-    parent = "public.t" if kind in ("index", "policy") else None
+    schema = identity.split(".")[0] if "." in identity.split(" on ")[0] else "public"
+    parent = f"{schema}.t" if kind in ("index", "policy", "table column") else None
     attributes = (
         value if isinstance(value, dict) else {**WHOLE.get(kind, {}), BODY.get(kind, "definition"): value}
     )
     number = int.from_bytes(name.encode()[-3:], "big") + 16384
-    return Fact(kind, identity, dict(attributes), oid=number, anchor=number, schema="public", name=identity,
+    return Fact(kind, identity, dict(attributes), oid=number, anchor=number, schema=schema, name=identity,
                 parent=parent, rows={rows[kind]: xid} if xid else {})  # fmt: skip
 
 
@@ -63,8 +77,7 @@ def replayed(migrations: Sequence[tuple[str, Objects]]) -> Replay:
             else:
                 state[name] = value
             made = None if value is None else fact(name, value)
-            kind, identity = name.split(" ", 1)
-            timeline.setdefault((kind, identity), []).append(Change(number, 7, "…", made))
+            timeline.setdefault(split(name), []).append(Change(number, 7, "…", made))
     steps = [Step(version, "m", "…", f"{version}.sql") for version, _ in migrations]
     return Replay(steps, snapshot(state), timeline, [])
 
@@ -77,8 +90,15 @@ def findings(
     applied: Mapping[str, Objects] | None = None,
     xids: Mapping[str, int] | None = None,
     writers: Mapping[str, int] | None = None,
+    failed: str | None = None,
+    edits: Mapping[str, int] = {},
+    **more: Any,
 ) -> list[Finding]:
-    """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files."""
+    """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files.
+
+    *xids* are the transactions of ledger rows, *writers* those of objects; *failed* is recorded as failed;
+    *edits* count later commits; *more* goes into the case.
+    """
     ledger = list(files) if ledger is None else list(ledger)
     applied = applied or {}
     order = list(files)
@@ -99,11 +119,18 @@ def findings(
                 version=version,
                 name="m",
                 file=f"{version}.sql" if version in files else None,
-                state="edited" if edited else "out_of_order" if late and state == "applied" else state,
+                state="failed"
+                if version == failed
+                else "edited"
+                if edited
+                else "out_of_order"
+                if late and state == "applied"
+                else state,
                 intended=order.index(version) if version in files else None,
                 applied=ledger.index(version) if version in ledger else None,
                 content="different" if edited else "identical",
                 xmin=(xids or {}).get(version),
+                edits=edits.get(version, 0),
             )
         )
     here = snapshot(actual, writers or {})
@@ -116,6 +143,7 @@ def findings(
         intended=intended,
         applied=done,
         later_applied={v: n < last for n, v in enumerate(order)},
+        **more,
     )
     found = explain(case, calibrate(case))
     explained = [d for f in found for d in f.deltas]
@@ -253,6 +281,105 @@ def test_after_a_restore_transaction_ids_are_not_used() -> None:
     xids = dict.fromkeys(SHOP, 700)
     (finding,) = findings(SHOP, {**GOOD, FUNCTION: "hotfix"}, xids=xids, writers=dict.fromkeys(GOOD, 700))
     assert [e.signal for e in finding.evidence] == ["replay"]
+
+
+def test_a_hand_and_a_skipped_migration_on_one_table_are_told_apart_by_attribute() -> None:
+    actual = {**without(POLICY), TABLE: {"row_security": False, "grants": ("GRANT SELECT TO web",)}}
+    files = {**SHOP, "1": {TABLE: {"row_security": False, "grants": None}}, "5": {
+        TABLE: {"row_security": True, "grants": None}, POLICY: "using (mine)"}}  # fmt: skip
+    found = findings(files, actual, ledger=["1", "2", "3", "4"])
+    assert sorted(told(found)) == [
+        ("manual_change", "5", [TABLE]), ("missing_migration", "5", [TABLE, POLICY]),
+    ]  # fmt: skip
+    assert [[d.attribute for d in f.deltas] for f in found if f.cause == "manual_change"] == [["grants"]]
+
+
+def test_what_cannot_run_without_a_skipped_migration_is_no_finding_of_its_own() -> None:
+    needs = {"2_m": {"4_m"}}
+    (finding,) = findings(SHOP, without(FUNCTION), ledger=["1", "3", "5"], needs=needs)
+    assert told([finding]) == [("missing_migration", "2", [FUNCTION])]
+    assert "4_m" in finding.title
+
+
+def test_a_migration_that_is_half_there_is_missing_and_not_proven() -> None:
+    files = {**SHOP, "6": {"view public.a": "x", "view public.b": "y"}}
+    (finding,) = findings(files, {**GOOD, "view public.a": "x"}, ledger=list(SHOP))
+    assert told([finding]) == [("missing_migration", "6", ["view public.b"])]
+    assert finding.confidence == "consistent"
+    assert "only partly" in finding.title
+
+
+def test_a_migration_that_failed_is_said_to_have_failed() -> None:
+    (finding,) = findings(SHOP, without(INDEX), ledger=["1", "2", "4", "5"], failed="3")
+    assert told([finding]) == [("missing_migration", "3", [INDEX])]
+    assert finding.title == "3_m failed in production"
+
+
+def test_a_schema_without_any_ledger_is_one_finding() -> None:
+    (finding,) = findings(SHOP, GOOD, ledger=[])
+    assert (finding.cause, finding.culprit, finding.deltas) == ("applied_not_recorded", None, [])
+
+
+def test_a_new_name_is_one_finding() -> None:
+    files = {**SHOP, "6": {"view public.old": "select 1"}}
+    (finding,) = findings(files, {**GOOD, "view public.new": "select 1"})
+    assert told([finding]) == [("manual_change", "6", ["view public.old", "view public.new"])]
+    assert finding.renamed == (("view", "public.old"), ("view", "public.new"))
+
+
+def test_two_that_might_be_the_renamed_one_are_not_guessed_at() -> None:
+    files = {**SHOP, "6": {"view public.old": "select 1"}}
+    found = findings(files, {**GOOD, "view public.new": "select 1", "view public.other": "select 1"})
+    assert [finding.renamed for finding in found] == [None, None, None]
+
+
+def test_grants_that_follow_from_default_privileges_are_part_of_them() -> None:
+    files = {"1": {TABLE: {"grants": None}}, "2": {"table public.u": {"grants": None}}}
+    given = ("GRANT SELECT TO web",)
+    actual = {
+        DEFAULTS: {"grants": given},
+        TABLE: {"grants": given},
+        "table public.u": {"grants": ("GRANT ALL TO web",)},
+    }
+    assert sorted(told(findings(files, actual)), key=str) == [
+        ("manual_change", "2", ["table public.u"]),
+        ("manual_change", None, [f"default acl {DEFAULTS}", TABLE]),
+    ]
+
+
+def test_the_same_thing_in_many_schemas_is_one_finding() -> None:
+    files = {"1": {f"index s{n}.i": "on t" for n in range(5)}}
+    found = findings(files, {f"index s{n}.i": "on t" for n in (0, 4)})
+    assert told(found) == [("manual_change", "1", ["index s1.i", "index s2.i", "index s3.i"])]
+    assert found[0].title == "index i was dropped by hand in 3 schemas of production"
+
+
+def test_without_a_ledger_a_difference_is_not_blamed_on_a_hand() -> None:
+    (finding,) = findings(SHOP, without(INDEX), ledger_readable=False)
+    assert (finding.cause, finding.confidence) == ("unknown", "conjecture")
+    assert [cause for cause, _ in finding.alternatives] == ["missing_migration", "manual_change"]
+
+
+@pytest.mark.parametrize(("edits", "cause"), [({}, "unknown"), ({"3": 1}, "edited_after_apply")])
+def test_what_a_migration_made_itself_is_not_blamed_on_a_hand(edits: Mapping[str, int], cause: str) -> None:
+    xids = {version: 700 + int(version) for version in SHOP}
+    writers = {TABLE: 705, POLICY: 705, INDEX: 703, FUNCTION: 704, "view public.v": 703}
+    found = findings(SHOP, {**GOOD, "view public.v": "x"}, xids=xids, writers=writers, edits=edits)
+    assert told(found) == [(cause, "3", ["view public.v"])]
+
+
+def test_after_an_upgrade_not_everything_is_taken_for_manual() -> None:
+    xids = {version: 700 + int(version) for version in SHOP}
+    assert findings(SHOP, GOOD, xids=xids, writers=dict.fromkeys(GOOD, 900)) == []
+
+
+def test_without_an_order_a_place_among_columns_may_be_that_of_another_order() -> None:
+    a, b = "table column public.t.a", "table column public.t.b"
+    files = {"1": {TABLE: {"row_security": False}}, "2": {a: {"position": 1}}, "3": {b: {"position": 2}}}
+    actual = {TABLE: {"row_security": False}, a: {"position": 2}, b: {"position": 1}}
+    for ordered, cause in ((True, "manual_change"), (False, "out_of_order")):
+        (finding,) = findings(files, actual, ordered=ordered)
+        assert (finding.cause, finding.severity) == (cause, "low")
 
 
 def test_ids_of_findings_are_stable_and_distinct() -> None:
