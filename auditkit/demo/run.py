@@ -61,6 +61,7 @@ def run(
             following = shop.advance()
             assert following
             moment = following
+    (project / "auditkit.toml").write_text(_frozen(), "utf-8")
     (directory / MARK).write_text(json.dumps({"reports": made}), "utf-8")
     _say(documents["production"], problems, directory, made, echo)
     return problems
@@ -105,7 +106,7 @@ def _look(
 
 
 def _keep(project: Path, taken: dict[str, Snapshot], label: str) -> None:
-    """Save the snapshots and point the settings at them: the databases will be gone."""
+    """Save the snapshots: the databases will be gone."""
     folder = project / "snapshots"
     folder.mkdir(exist_ok=True)
     for name, snapshot in taken.items():
@@ -118,23 +119,9 @@ def _report(
     project: Path, directory: Path, at: str, *, last: bool, progress: Callable[[int, int, str], None]
 ) -> list[str]:
     """Render the scheduled audit, and at the end of the story the other two."""
-    live = (project / "auditkit.toml").read_text("utf-8")
-    saved = [f'{name} = "snapshots/{name}.snapshot"' for name in ENVIRONMENTS]
-    frozen = [
-        "# Written by `auditkit demo`. The databases are gone; their snapshots stand for them.",
-        "[environments]",
-        *saved,
-        "",
-        "[migrations]",
-        'path = "supabase/migrations"',
-        'tool = "supabase"',
-        "",
-        "[report]",
-        'out_dir = ".."',
-        "",
-    ]
     file = project / "auditkit.toml"
-    file.write_text("\n".join(frozen), "utf-8")
+    live = file.read_text("utf-8")
+    file.write_text(_frozen(), "utf-8")
     settings = config.load(file)
     names = ["scheduled_audit"] + (["root_cause", "post_deploy_review"] if last else [])
     parameters = {
@@ -157,9 +144,26 @@ def _report(
             progress=progress,
         )
         made.append(done.path.name)
-    if not last:
-        file.write_text(live, "utf-8")
+    file.write_text(live, "utf-8")
     return made
+
+
+def _frozen() -> str:
+    """Settings in which the snapshots stand for the databases."""
+    lines = [
+        "# Written by `auditkit demo`. The databases are gone; their snapshots stand for them.",
+        "[environments]",
+        *(f'{name} = "snapshots/{name}.snapshot"' for name in ENVIRONMENTS),
+        "",
+        "[migrations]",
+        'path = "supabase/migrations"',
+        'tool = "supabase"',
+        "",
+        "[report]",
+        'out_dir = ".."',
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def _say(
