@@ -38,7 +38,7 @@ def run(
     Raises:
         AuditError: there is something in ``directory/shop`` that no demo made.
     """
-    _clear(directory)
+    clear(directory)
     project = directory / "shop"
     echo("A tea shop on Supabase: 34 migrations, three databases, one story.")
     with server.start(label="demo") as scratch:
@@ -67,7 +67,7 @@ def run(
     return problems
 
 
-def _clear(directory: Path) -> None:
+def clear(directory: Path) -> None:
     """Remove what an earlier demo made here, and nothing else."""
     mark, project = directory / MARK, directory / "shop"
     if mark.is_file():
