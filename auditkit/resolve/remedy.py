@@ -141,7 +141,8 @@ def _manual(finding: Finding, case: Case) -> Remedy:
     )
     new = _tool(_NEW, case, finding, slug)
     keep = [_step("To keep it: write it down as a migration", new, forward)] if here or meant else []
-    undo = [_step(f"To take it back: restore what the migrations say{where}", None, back)]
+    restore = f"restore what the migrations say{where}" if meant else "drop it"
+    undo = [_step(f"To take it back: {restore}", None, back)]
     return _remedy(
         "Restore what the migrations say, now: this protects data."
         if security
