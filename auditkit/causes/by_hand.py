@@ -17,6 +17,8 @@ from auditkit.causes.search import Search, listed, name_of, shown
 
 #: As many objects of one name in different schemas make one finding (a schema for every tenant).
 _TENANTS = 3
+#: So many pairs of missing and unexpected objects of a kind are held against each other, to find new names.
+_PAIRS = 1000
 
 
 def by_hand(search: Search) -> None:
@@ -292,7 +294,18 @@ def _renamed(search: Search) -> None:
     """A missing and an unexpected object that are one and the same but for the name."""
     left = [d for ds in search.open.values() for d in ds if d.change == "missing"]
     right = [d for ds in search.open.values() for d in ds if d.change == "unexpected"]
-    pairs = [(a, b) for a in left for b in right if a.kind == b.kind and _same_but_name(search, a, b)]
+    alike: dict[object, tuple[list[Delta], list[Delta]]] = {}
+    for side, deltas in enumerate((left, right)):
+        for delta in deltas:
+            alike.setdefault((delta.kind, len(delta.children)), ([], []))[side].append(delta)
+    pairs = [
+        (a, b)
+        for ours, theirs in alike.values()
+        if len(ours) * len(theirs) <= _PAIRS  # among so many, likeness tells nothing and costs much
+        for a in ours
+        for b in theirs
+        if _same_but_name(search, a, b)
+    ]
     times = Counter(d.key for pair in pairs for d in pair)
     for old, new in pairs:
         if (

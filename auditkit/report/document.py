@@ -352,7 +352,11 @@ def headline_of(audit: Audit | Mapping[str, Any]) -> str:
         objects = {(f["environment"], o["kind"], o["identity"]) for f in findings for o in f["objects"]}
         where = list(dict.fromkeys(f["environment"] for f in findings if f["environment"]))
         verb = "differs" if len(where) == 1 else "differ"
+        if len(findings) > 1 and len(where) == 1 and {f["cause"] for f in findings} == {"missing_migration"}:
+            return _lacking(where[0], findings)
         text = f"{listing(where) or 'the environments'} {verb} from {baseline} in {counted(len(objects), 'object')}."
+        if not document.get("deltas"):
+            text = f"{listing(where) or 'the environments'} {verb} from {baseline} in the ledger, not in the schema."
         worst = findings[0]
         if len(findings) == 1:
             return text + f" Cause: {cause_of(worst)} ({worst['confidence']})."
@@ -367,6 +371,15 @@ def headline_of(audit: Audit | Mapping[str, Any]) -> str:
     facts = (document.get("coverage") or {}).get("facts", 0)
     verb = "matches" if len(names) == 1 else "match"
     return f"{listing(names) or 'Nothing'} {verb} {baseline}: {facts:,} facts compared, no drift."
+
+
+def _lacking(environment: str, findings: Sequence[Mapping[str, Any]]) -> str:
+    """The headline where migrations were not applied and nothing else is wrong."""
+    culprits = sorted((f["migration"]["version"], f["migration"]["name"]) for f in findings if f["migration"])
+    first, last = ("_".join(filter(None, c)) for c in (culprits[0], culprits[-1]))
+    return (
+        f"{environment} lacks {counted(len(findings), 'migration')}, {first} to {last}; nothing else differs."
+    )
 
 
 def cause_of(finding: Mapping[str, Any]) -> str:
