@@ -28,7 +28,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,10 +73,13 @@ GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO PUBLIC;
 #: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
 #: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
 _NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
+_SAVEPOINT = "SAVEPOINT auditkit"
 _PG_CLASS = 1259  # the oid of the catalog of relations
 _TRANSACTION_WORDS = frozenset(
     {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
 )
+#: SET TRANSACTION, like what ends a transaction, cannot stand in a savepoint.
+_NOT_WITHIN = _TRANSACTION_WORDS | {"set"}
 
 
 @dataclass(frozen=True)
@@ -187,28 +190,44 @@ def _run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], numbe
             return _Ran(
                 statements, [], _locate(runner, number, statements) or error.at(number, statements[0])
             )
+    from psycopg.pq import TransactionStatus
+
     marks: list[tuple[int, int]] = []
     for index, statement in enumerate(statements):
         marks.append((_next_xid(reader), index))
-        error = _exec(runner, statement.text)
+        if (
+            runner.info.transaction_status == TransactionStatus.INTRANS
+            and _first_word(statement.text) not in _NOT_WITHIN
+        ):
+            # All statements of the file's own transaction would else share one transaction id.
+            marks.pop()
+            error = _exec(runner, _marked(number, index, statement))
+            if error is not None:
+                error = replace(error, position=max(error.position - len(_SAVEPOINT) - 1, 0))
+        else:
+            error = _exec(runner, statement.text)
         if error is not None:
             if _exec(runner, "ROLLBACK") is not None:  # outside a transaction it only warns
                 raise ServerFailed(f"the shadow server stopped while it ran {step.file or step.version}")
             return _Ran(statements, marks, error.at(number, statement))
     _exec(runner, "COMMIT")
-    return _Ran(statements, marks, None)
+    return _Ran(statements, sorted(marks + _marks(reader, number)), None)
 
 
 def _in_one_transaction(number: int, statements: Sequence[Statement]) -> str:
-    parts = ["BEGIN"]
-    for index, statement in enumerate(statements):
-        parts += [
-            "SAVEPOINT auditkit",
+    parts = [_marked(number, index, statement) for index, statement in enumerate(statements)]
+    return ";".join(["BEGIN", *parts, "COMMIT"])
+
+
+def _marked(number: int, index: int, statement: Statement) -> str:
+    return ";".join(
+        [
+            _SAVEPOINT,
             statement.text + "\n",  # a final -- comment must not swallow the semicolon
             f"INSERT INTO {SCHEMA}.mark VALUES ({number}, {index})",
             "RELEASE SAVEPOINT auditkit",
         ]
-    return ";".join([*parts, "COMMIT"])
+    )
 
 
 def _locate(runner: psycopg.Connection[Any], number: int, statements: Sequence[Statement]) -> Failure | None:
@@ -219,7 +238,8 @@ def _locate(runner: psycopg.Connection[Any], number: int, statements: Sequence[S
             if error is not None:
                 return error.at(number, statement)
         error = _exec(runner, "COMMIT")  # deferred constraints speak up here
-        return error.at(number, statements[-1]) if error else None
+        last = next((s for s in reversed(statements) if _first_word(s.text)), statements[-1])
+        return error.at(number, last) if error else None
     finally:
         _exec(runner, "ROLLBACK")
 
@@ -445,12 +465,16 @@ class _Follower:
         return []
 
     def agrees(self, final: Snapshot) -> bool:
-        """Whether the facts are those of a full read; roles that came into use meanwhile are added first."""
+        """Whether the facts are those of a full read; roles that came into use or out of it are put right first."""
         for kind in (k.name for k in KINDS.values() if k.cluster_wide):
             for fact in final.iter(kind):
                 if fact.key not in self.facts:
                     self.facts[fact.key] = fact
                     self.timeline.setdefault(fact.key, [Change(-1, None, None, fact)])
+            for key in [k for k in self.facts if k[0] == kind and final.get(*k) is None]:
+                del self.facts[key]
+                if changes := self.timeline.get(key):
+                    changes.append(Change(changes[-1].step, None, None, None))
         return {f.key: f.attributes for f in final.iter()} == {k: f.attributes for k, f in self.facts.items()}
 
     def _dropped(self, since: int) -> dict[Address, int]:
