@@ -113,7 +113,10 @@ def pending_effects(search: Search, entry: Entry) -> Iterator[Effect]:
             if None not in telling and name not in telling:
                 continue
             gone = name is not None and after is not None and search.actual(key) is None
-            yield key, name, False if gone else _seen(name, before, after, search.actual(key))
+            seen = False if gone else _seen(name, before, after, search.actual(key))
+            if seen is None and search.same(intended.final.get(*key), search.actual(key)):
+                seen = True  # later migrations changed it further, and without this one it would be otherwise
+            yield key, name, seen
 
 
 def _seen(name: str | None, before: Fact | None, after: Fact | None, actual: Fact | None) -> bool | None:
