@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
+
+#: What long work calls: (done, total, what is being done).
+Tell = Callable[[int, int, str], None]
 
 
 class Progress:

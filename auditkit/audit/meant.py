@@ -1,0 +1,325 @@
+"""What an environment was meant to be: its files replayed, and what its ledger says was run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from auditkit import server
+from auditkit.catalog.compare import Delta
+from auditkit.catalog.snapshot import Snapshot
+from auditkit.causes.case import Entry
+from auditkit.config import Settings
+from auditkit.history import platform, standins
+from auditkit.history.files import Migration, Migrations, blobs, load_migrations
+from auditkit.history.shadow import Ground, Replay, Step, replay
+from auditkit.history.split import join
+from auditkit.history.states import Cell, HistoryMatrix
+from auditkit.progress import Tell
+
+
+def migrations_of(settings: Settings, ref: str | None = None) -> Migrations:
+    return load_migrations(settings.root, tool=settings.tool, path=settings.migrations_path, ref=ref)
+
+
+def steps_of(migrations: Iterable[Migration]) -> list[Step]:
+    return [Step(m.version, m.name, m.sql, m.path, m.transactional) for m in migrations if m.sql is not None]
+
+
+def ground_for(
+    settings: Settings, snapshot: Snapshot | None, migrations: Migrations
+) -> tuple[Ground, platform.Base]:
+    """What the migrations of an environment are replayed on: a server like its own, its platform and roles."""
+    texts = [m.sql for m in migrations if m.sql is not None]
+    base = platform.base(snapshot, texts, supabase=migrations.tool == "supabase")
+    ground = Ground(
+        database=_database(snapshot, texts),
+        role=settings.shadow_role or base.role,
+        superuser=base.superuser,
+        base=tuple(base.statements),
+        platform=base.origin,
+        notes=tuple(base.notes),
+    )
+    if settings.shadow_server:
+        return replace(ground, server=settings.shadow_server), base
+    wanted = standins.wanted([*base.statements, *texts])
+    major = int(snapshot.manifest["server_version"]) // 10000 if snapshot else _own_major()
+    binaries = server.find_binaries(major, wanted)
+    base = replace(base, other_release=binaries.major != major)
+    missing = [name for name in wanted if name not in binaries.extensions]
+    files: dict[str, str] = {}
+    written: list[standins.StandIn] = []
+    if missing:
+        with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
+            written = standins.write(
+                snapshot, missing, Path(folder), available=binaries.extensions, versions=wanted
+            )
+            files = {f.name: f.read_text("utf-8") for f in sorted(Path(folder, "extension").iterdir())}
+    return replace(
+        ground,
+        binaries=binaries,
+        extension_files=files,
+        stand_ins=tuple({"extension": s.extension, "says": s.says} for s in written),
+    ), base
+
+
+def _database(snapshot: Snapshot | None, texts: Sequence[str]) -> str:
+    """The audited database's name if a migration mentions it, else one name for all: replays are then shared."""
+    name = str(snapshot.manifest["database"]) if snapshot else "postgres"
+    return name if any(name in text for text in texts) else "postgres"
+
+
+def _own_major() -> int:
+    """Without a database to be like, the embedded server decides, not what extensions a system server has."""
+    return server.find_binaries().major
+
+
+@dataclass
+class Meant:
+    """What one environment was meant to be, and what its ledger says was done to it."""
+
+    entries: list[Entry]
+    intended: Replay | None
+    applied: Replay | None
+    notes: list[dict[str, Any]] = field(default_factory=list)
+    base: platform.Base | None = None
+    needs: dict[str, set[str]] = field(default_factory=dict)
+
+
+def meant_for(
+    name: str,
+    snapshot: Snapshot,
+    matrix: HistoryMatrix,
+    migrations: Migrations,
+    settings: Settings,
+    progress: Tell,
+) -> Meant:
+    """Replay the files and the ledger of one environment."""
+    notes: list[dict[str, Any]] = []
+    code = [m for m in migrations if m.sql is None]
+    if code:
+        notes.append(
+            {
+                "environment": name,
+                "what": f"{len(code)} of {len(migrations)} migrations",
+                "why": f"they are code ({migrations.tool}), which is not replayed yet",
+                "fix": "compare with another environment: --baseline NAME",
+            }
+        )
+        return Meant(entries_of(name, matrix, {}, {}), None, None, notes)
+    ground, base = ground_for(settings, snapshot, migrations)
+    files = steps_of(migrations)
+    intended = replay(files, ground, progress=progress)
+    if base.other_release:
+        notes.append(
+            {
+                "environment": name,
+                "what": "the versions of extensions",
+                "why": f"{name} is {snapshot.manifest['server']} and the shadow {intended.server}, "
+                "and each comes with its own",
+                "fix": "have AUDITKIT_PG_BINDIR name the programs of the same major version",
+                "blocking": False,
+            }
+        )
+    done, place, lost = _done(name, matrix, migrations)
+    for label in lost:
+        notes.append(
+            {
+                "environment": name,
+                "what": f"the effect of {label}",
+                "why": "it is recorded, but its text is neither in the ledger nor in a file",
+                "fix": "bring the branch that has it",
+            }
+        )
+    applied = (
+        intended
+        if [s.sql for s in done] == [s.sql for s in files]
+        else replay(done, ground, progress=progress, continued=False)
+    )
+    entries = entries_of(name, matrix, {m.path: n for n, m in enumerate(migrations)}, place)
+    needs = _needs(entries, files, ground, progress)
+    replays = {"the migrations": intended} | (
+        {} if applied is intended else {"what the ledger records": applied}
+    )
+    for which, result in replays.items():
+        for failure in result.failures:
+            step = result.steps[failure.step]
+            notes.append(
+                {
+                    "environment": name,
+                    "what": f"{step.file or step.version}, line {failure.line}",
+                    "why": f"replaying {which} failed there: {failure.message}",
+                    "fix": "correct the migration, or name a server that can run it: [shadow] server",
+                    # What the ledger's order or text cannot do in the shadow is a clue, not a hole.
+                    "blocking": result is intended,
+                }
+            )
+    return Meant(entries, intended, applied, notes, base, needs)
+
+
+def _needs(
+    entries: Sequence[Entry], files: Sequence[Step], ground: Ground, progress: Tell
+) -> dict[str, set[str]]:
+    """Which pending migrations cannot run without one that was skipped: asked of a replay without it.
+
+    Only where an environment went on without a migration, and only for the first three such.
+    """
+    pending = [e for e in entries if e.intended is not None and e.applied is None]
+    last = max((e.intended for e in entries if e.intended is not None and e.applied is not None), default=-1)
+    found: dict[str, set[str]] = {}
+    for root in pending:
+        explained = {label for labels in found.values() for label in labels}
+        if root.intended is None or root.intended > last or root.label in explained or len(found) == 3:
+            continue
+        later = {
+            e.intended: e.label for e in pending if e.intended is not None and e.intended > root.intended
+        }
+        if not later:
+            break
+        rest = [step for n, step in enumerate(files) if n != root.intended]
+        without = replay(rest, ground, progress=progress, continued=False)
+        failed = {failure.step + (failure.step >= root.intended) for failure in without.failures}
+        found[root.label] = {later[n] for n in failed if n in later}
+    return {root: labels for root, labels in found.items() if labels}
+
+
+def try_earlier_texts(
+    name: str,
+    meant: Meant,
+    snapshot: Snapshot,
+    deltas: Sequence[Delta],
+    matrix: HistoryMatrix,
+    migrations: Migrations,
+    progress: Tell,
+) -> None:
+    """Where a ledger does not tell what was run, and git has another text that explains a delta: take that.
+
+    Of every file that was edited after it was added and has to do with a delta that neither replay explains,
+    the text of its time (or the first one) is replayed, all in one go.
+    """
+    applied = meant.applied
+    if applied is None or applied.ground is None:
+        return
+    open_keys = {d.key for d in deltas if not _agrees(applied, snapshot, d.key)}
+    rows = {row.file: row for row in matrix.rows if row.migration}
+    steps, suspects = list(applied.steps), {}
+    for number, entry in enumerate(meant.entries):
+        if entry.applied is None or entry.content == "different" or not entry.edits or not open_keys:
+            continue
+        row = rows[entry.file]
+        assert row.migration
+        earlier = blobs(migrations, row.migration)
+        at = (cell.row or {}).get("applied_at") if (cell := row.cells.get(name)) else None
+        text = next(
+            (b for b in earlier if at and b.commit.committed_at <= at), earlier[-1] if earlier else None
+        )
+        if text is None or text.migration.sql is None:
+            continue
+        footprint = set(applied.footprint(entry.applied))
+        if open_keys & footprint or any(_last_name(key) in text.migration.sql for key in open_keys):
+            steps[entry.applied] = replace(steps[entry.applied], sql=text.migration.sql)
+            suspects[number] = entry
+    if not suspects:
+        return
+    tried = replay(steps, applied.ground, progress=progress, continued=False)
+    gained = {key for key in open_keys if _agrees(tried, snapshot, key)}
+    for number, entry in suspects.items():
+        assert entry.applied is not None
+        if gained & {*tried.footprint(entry.applied), *applied.footprint(entry.applied)}:
+            meant.applied = tried
+            migration = rows[entry.file].migration
+            edit = migration.git.edited_later[-1] if migration and migration.git else None
+            meant.entries[number] = replace(
+                entry,
+                content="different",
+                from_git=True,
+                commit=edit.id if edit else entry.commit,
+                author=edit.author if edit else entry.author,
+            )
+
+
+def _agrees(result: Replay, snapshot: Snapshot, key: tuple[str, str]) -> bool:
+    left, right = result.final.get(*key), snapshot.get(*key)
+    return left is right if left is None or right is None else left.attributes == right.attributes
+
+
+def _last_name(key: tuple[str, str]) -> str:
+    return key[1].split(" on ")[0].split("(")[0].rsplit(".", 1)[-1].strip('"')
+
+
+def _done(
+    name: str, matrix: HistoryMatrix, migrations: Migrations
+) -> tuple[list[Step], dict[int, int], list[str]]:
+    """The steps that the ledger of an environment records, in its order.
+
+    Returns the steps; for each matrix row (by index) its place among them; and what is recorded but has no text.
+    """
+    cells = {n: row.cells[name] for n, row in enumerate(matrix.rows) if name in row.cells}
+    if not cells:  # an unreadable ledger: nothing better is known than that the files were applied
+        files = steps_of(migrations)
+        paths = {step.file: i for i, step in enumerate(files)}
+        return files, {n: paths[r.file] for n, r in enumerate(matrix.rows) if r.file in paths}, []
+    order = {id(row): n for n, row in enumerate(matrix.environment(name).applied_rows)}
+    ran = [n for n, cell in cells.items() if cell.state not in ("pending", "failed")]
+    if order:
+        ran.sort(key=lambda n: (order.get(id(cells[n].row), -1), n))
+    steps: list[Step] = []
+    place: dict[int, int] = {}
+    lost: list[str] = []
+    for n in ran:
+        row, cell = matrix.rows[n], cells[n]
+        sql = _text(row.migration, cell)
+        if sql is None:
+            lost.append(f"{row.version}_{row.name}".rstrip("_"))
+            continue
+        place[n] = len(steps)
+        migration = row.migration
+        steps.append(
+            Step(row.version, row.name, sql, row.file, migration.transactional if migration else True)
+        )
+    return steps, place, lost
+
+
+def _text(migration: Migration | None, cell: Cell) -> str | None:
+    """The text that was run: the ledger's where it differs from the file, else the file's."""
+    if migration is not None and cell.content != "different":
+        return migration.sql
+    if cell.row and cell.row["statements"]:
+        return join(cell.row["statements"])
+    if cell.blob:
+        return cell.blob.migration.sql
+    return migration.sql if migration else None
+
+
+def entries_of(
+    name: str, matrix: HistoryMatrix, intended: Mapping[str, int], applied: Mapping[int, int]
+) -> list[Entry]:
+    entries = []
+    for n, row in enumerate(matrix.rows):
+        cell = row.cells.get(name)
+        if cell is None and row.file is None:
+            continue
+        added = row.migration.added if row.migration else None
+        edits = row.migration.git.edited_later if row.migration and row.migration.git else ()
+        # An edit is blamed on who edited, everything else on who wrote it.
+        commit = edits[-1] if cell and cell.state == "edited" and edits else added
+        entries.append(
+            Entry(
+                version=row.version,
+                name=row.name,
+                file=row.file,
+                state=cell.state if cell else "applied",
+                intended=intended.get(row.file or ""),
+                applied=applied.get(n),
+                content=cell.content if cell else None,
+                xmin=cell.row["xmin"] if cell and cell.row else None,
+                age=cell.row["age"] if cell and cell.row else None,
+                commit=commit.id if commit else None,
+                author=commit.author if commit else None,
+                edits=len(edits),
+            )
+        )
+    return entries

@@ -1,0 +1,176 @@
+"""Reading sources: snapshots, comparisons and histories of environments, files and migrations."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from auditkit.audit.document import delta_json
+from auditkit.audit.meant import ground_for, migrations_of, steps_of
+from auditkit.catalog.capture import capture
+from auditkit.catalog.compare import Scope, compare
+from auditkit.catalog.snapshot import Snapshot
+from auditkit.config import Settings, Source
+from auditkit.connect import connect
+from auditkit.errors import AuditError, ConfigError
+from auditkit.history import ledgers, platform
+from auditkit.history.dialect import translated
+from auditkit.history.ledgers import History
+from auditkit.history.shadow import Replay, replay
+from auditkit.history.states import HistoryMatrix, states
+from auditkit.progress import Tell, silent
+
+
+def take(source: Source, settings: Settings, *, progress: Tell = silent) -> Snapshot:
+    """A snapshot of *source*: captured, loaded, or the end state of a replay of the migrations.
+
+    Raises:
+        ConnectionFailed, Unreadable, SnapshotCorrupt, ConfigError, ServerFailed: in one line each.
+    """
+    if source.type == "snapshot":
+        if not Path(source.value).is_file():
+            raise ConfigError(
+                f"{source.name}: no such snapshot file: {source.value}; make one with "
+                f"`auditkit snapshot ENV -o {source.value}`"
+            )
+        loaded = Snapshot.load(source.value)
+        loaded.manifest["name"] = source.name
+        return loaded
+    if source.type == "live":
+        progress(0, 1, f"Reading {source.name}")
+        return _capture(source)
+    return _end_state(source, settings, None, progress)[0].final
+
+
+def _end_state(
+    source: Source, settings: Settings, like: Snapshot | None, progress: Tell
+) -> tuple[Replay, platform.Base]:
+    """What the migrations lead to when they are replayed on a ground like that of the database *like*."""
+    migrations = migrations_of(settings, ref=source.value or None)
+    ground, base = ground_for(settings, like, migrations)
+    result = replay(steps_of(migrations), ground, progress=progress)
+    if result.failures:
+        failure = result.failures[0]
+        step = result.steps[failure.step]
+        raise AuditError(
+            f"{source.name}: {step.file or step.version}:{failure.line}: cannot be replayed: {failure.message}; "
+            "correct the migration, or compare with an environment instead"
+        )
+    result.final.manifest["name"] = source.name
+    return result, base
+
+
+def _capture(source: Source) -> Snapshot:
+    """Catalog and ledgers of a live environment, over short read-only sessions."""
+    with connect(source.conninfo, name=source.name) as connection:
+        snapshot = capture(source.conninfo, name=source.name)
+        snapshot.ledgers = ledgers.read_ledgers(connection)
+    return snapshot
+
+
+def read_all(
+    sources: Sequence[Source], settings: Settings, progress: Tell
+) -> dict[str, Snapshot | AuditError]:
+    """All environments at once; one that cannot be read does not stop the others."""
+
+    def one(source: Source) -> Snapshot | AuditError:
+        try:
+            return take(source, settings)
+        except ConfigError:
+            raise
+        except AuditError as error:
+            return error
+
+    found: dict[str, Snapshot | AuditError] = {}
+    with ThreadPoolExecutor(max_workers=min(4, len(sources) or 1)) as pool:
+        for number, (source, result) in enumerate(zip(sources, pool.map(one, sources), strict=True)):
+            progress(number, len(sources), f"Reading {source.name}")
+            found[source.name] = result
+    return found
+
+
+def diff(left: Source, right: Source, settings: Settings, *, progress: Tell = silent) -> dict[str, Any]:
+    """The document ``auditkit.diff/1``: how *right* differs from *left*.
+
+    Migrations beside a database are replayed on a ground like that database's: its platform and its operator's
+    roles are no differences. ``equal`` is only true if everything could be read.
+    """
+    sources = (left, right)
+    databases = [source for source in sources if source.type != "migrations"]
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        taken = list(pool.map(lambda source: take(source, settings, progress=progress), databases))
+    base = None
+    if len(taken) == 1:
+        result, base = _end_state(left if left.type == "migrations" else right, settings, taken[0], progress)
+        there = translated(taken[0], result)
+        sides = [result.final if source.type == "migrations" else there for source in sources]
+    else:
+        sides = taken or [take(source, settings, progress=progress) for source in sources]
+    compared = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
+    if base:
+        compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+    not_checked = [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]]
+    return {
+        "format": "auditkit.diff/1",
+        "left": left.name,
+        "right": right.name,
+        "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
+        "deltas": [delta_json(delta) for delta in compared.deltas],
+        "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
+        "not_checked": not_checked,
+    }
+
+
+def history(
+    sources: Sequence[Source], settings: Settings, *, progress: Tell = silent
+) -> tuple[HistoryMatrix, list[dict[str, Any]]]:
+    """The matrix of migrations and environments, and what could not be read."""
+    migrations = migrations_of(settings)
+    histories: dict[str, History] = {}
+    problems: list[dict[str, Any]] = []
+    unreached: list[AuditError] = []
+    for number, source in enumerate(sources):
+        progress(number, len(sources), f"Reading the ledger of {source.name}")
+        try:
+            if source.type == "live":
+                with connect(source.conninfo, name=source.name) as connection:
+                    found = ledgers.read_history(connection, migrations.tool)
+            else:
+                found = ledgers.choose(take(source, settings).ledgers, migrations.tool)
+        except ConfigError:
+            raise
+        except AuditError as error:
+            unreached.append(error)
+            problems.append(unreachable(source.name, error))
+            continue
+        histories[source.name] = found
+        problems += [{"environment": source.name, **item} for item in found.not_checked]
+    if unreached and not histories:
+        raise unreached[0]
+    return states(migrations, histories), problems
+
+
+def unreachable(name: str, error: AuditError) -> dict[str, Any]:
+    # Messages say what happened, then what to do; the name has a place of its own here.
+    why, _, fix = str(error).removeprefix(f"{name}: ").rpartition("; ")
+    return {"environment": name, "what": "the environment", "why": why or fix, "fix": fix}
+
+
+def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
+    """What is compared: all but the platform's own schemas, the ledger, and what the settings exclude."""
+    managed: frozenset[str] = frozenset()
+    if any(platform.is_supabase(snapshot) for snapshot in snapshots):
+        managed = frozenset(platform.MANAGED_SCHEMAS)
+    tables = {f"{r['schema']}.{r['table']}" for s in snapshots for r in s.ledgers}
+    return Scope(
+        managed=managed,
+        still_compared=platform.USERS_KINDS,
+        ledgers=frozenset(tables),
+        schemas=frozenset(settings.schemas),
+        rules=tuple(rule for rule in settings.ignore if rule.active()),
+        owners=settings.owners,
+        grants=settings.grants,
+        comments=settings.comments,
+    )
