@@ -264,6 +264,13 @@ def test_applied_but_not_recorded_leaves_no_delta() -> None:
     assert finding.deltas == []
 
 
+def test_what_later_migrations_built_on_shows_that_it_was_run() -> None:
+    # 2 added a label to an enum, and 3 renamed the other: what is here is neither what 2 left nor what it found.
+    files: dict[str, Objects] = {"1": {"type e": "a"}, "2": {"type e": "a, b"}, "3": {"type e": "x, b"}}
+    (finding,) = findings(files, {"type e": "x, b"}, ledger=["1", "3"], applied={"3": {"type e": "x"}})
+    assert told([finding]) == [("applied_not_recorded", "2", ["type e"])]
+
+
 def test_two_causes_on_neighbouring_objects_are_two_findings() -> None:
     found = findings(SHOP, {**without(INDEX), FUNCTION: "hotfix"}, ledger=["1", "2", "4", "5"])
     assert sorted(told(found)) == [("manual_change", "4", [FUNCTION]), ("missing_migration", "3", [INDEX])]

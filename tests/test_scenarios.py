@@ -201,6 +201,14 @@ SCENARIOS = [
         "create table app.notes (id int primary key, t text)\ncreate index on app.notes (t)",
         [(MANUAL, None, ["table app.notes"])],
     ),
+    Scenario("4 type dropped", "drop type app.priority", [(MANUAL, "08", ["type app.priority"])]),
+    Scenario("4 view dropped", "drop view app.open_orders", [(MANUAL, "10", [VIEW])]),
+    Scenario(
+        "4 all of a migration undone",
+        "drop policy own_orders on app.orders\nalter table app.orders disable row level security",
+        [(MANUAL, "07", [ORDERS]), (MANUAL, "07", [POLICY])],
+        bare=[(NEVER_RAN, "07", [ORDERS, POLICY])],
+    ),
     # --- 5 and 6: skipped
     Scenario("5 skipped", "", [(MISSING, "05", [INDEX])], but("05")),
     Scenario("6 skipped, others need it", "", [(MISSING, "03", [ORDERS, TOTAL, VIEW])], "01 02 08 09"),
@@ -432,6 +440,26 @@ SCENARIOS = [
         "36 column dropped and another added",
         "alter table app.users drop email\nalter table app.users add mail text not null",
         [(MANUAL, "02", [column("users.email")]), (MANUAL, None, [column("users.mail")])],
+    ),
+    Scenario(
+        "34 function renamed",
+        "alter function app.total rename to cost",
+        [(MANUAL, "06", [TOTAL, "function app.cost(bigint)", VIEW])],
+    ),
+    Scenario(
+        "34 type renamed",
+        "alter type app.priority rename to urgency",
+        [(MANUAL, "08", ["type app.priority", "type app.urgency"])],
+    ),
+    Scenario(
+        "34 table moved",
+        "alter table app.users set schema public",
+        [(MANUAL, "02", [USERS, "table public.users"])],
+    ),
+    Scenario(
+        "34 schema renamed",
+        "alter schema app rename to shop",
+        [(MANUAL, "01", ["schema app", "schema shop", ORDERS, "table shop.orders"])],
     ),
     # --- 37 to 42: switches and rights
     Scenario(

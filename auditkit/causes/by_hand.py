@@ -23,7 +23,6 @@ _PAIRS = 1000
 
 def by_hand(search: Search) -> None:
     if search.case.ledger_readable:
-        _renamed(search)
         _default_privileges(search)
     one = _one if search.case.ledger_readable else _without_ledger
     for key, rest in _tenants(search, search.families()).items():
@@ -290,13 +289,22 @@ def _only_effect(search: Search, entry: Entry, delta: Delta, rest: list[Key]) ->
 # --- one act, many deltas ------------------------------------------------------------------------------
 
 
-def _renamed(search: Search) -> None:
-    """A missing and an unexpected object that are one and the same but for the name."""
-    left = [d for ds in search.open.values() for d in ds if d.change == "missing"]
-    right = [d for ds in search.open.values() for d in ds if d.change == "unexpected"]
+def renamed(search: Search) -> None:
+    """A missing and an unexpected object that are one and the same but for the name, or the schema.
+
+    Schemas come first: what is in them is renamed with them.
+    """
+    if search.case.ledger_readable:
+        _renamed(search, schemas=True)
+        _renamed(search, schemas=False)
+
+
+def _renamed(search: Search, *, schemas: bool) -> None:
+    deltas = [d for ds in search.open.values() for d in ds if (d.kind == "schema") == schemas]
+    left, right = ([d for d in deltas if d.change == change] for change in ("missing", "unexpected"))
     alike: dict[object, tuple[list[Delta], list[Delta]]] = {}
-    for side, deltas in enumerate((left, right)):
-        for delta in deltas:
+    for side, found in enumerate((left, right)):
+        for delta in found:
             alike.setdefault((delta.kind, len(delta.children)), ([], []))[side].append(delta)
     pairs = [
         (a, b)
@@ -315,8 +323,8 @@ def _renamed(search: Search) -> None:
             or new.key not in search.open
         ):
             continue
-        swap = _swap(search, old.key, new.key)
-        rest = [k for k in search.open if k not in (old.key, new.key) and _follows(search, k, new.key, swap)]
+        swap = _swap(old, new)
+        rest = [k for k in search.open if k not in (old.key, new.key) and _follows(search, k, old, new, swap)]
         says = "In everything but the name it is what the migrations make; dropped and made anew, it would hardly be."
         evidence = [Evidence("replay", says)]
         writer = search.writer(old.key)
@@ -331,12 +339,26 @@ def _renamed(search: Search) -> None:
         finding = search.add(
             "manual_change",
             "consistent",
-            f"{name_of(old.key)} was renamed to {_last(new.identity)} by hand in {search.env}",
+            f"{name_of(old.key)} {_moved(old, new)} by hand in {search.env}",
             [old.key, new.key, *rest],
             culprit=search.definer(old.key),
             evidence=[*evidence, *_xmin_evidence(search, new.key)],
         )
         finding.renamed = old.key, new.key
+
+
+def _moved(old: Delta, new: Delta) -> str:
+    if old.kind == "schema" or old.schema == new.schema:
+        return f"was renamed to {_last(new.identity)}"
+    return f"was moved to schema {new.schema}" + (
+        f" as {_last(new.identity)}" if _last(old.identity) != _last(new.identity) else ""
+    )
+
+
+def _contents(search: Search, schema: str | None, change: str) -> set[Key]:
+    """What came or went in a schema, without its name."""
+    deltas = (d for ds in search.open.values() for d in ds if d.kind != "schema")
+    return {_bare(d.key) for d in deltas if d.schema == schema and d.change == change}
 
 
 def _same_but_name(search: Search, old: Delta, new: Delta) -> bool:
@@ -345,7 +367,11 @@ def _same_but_name(search: Search, old: Delta, new: Delta) -> bool:
     actual = search.actual(new.key)
     if replay is None or meant is None or actual is None or meant.parent != actual.parent:
         return False
-    swap = _swap(search, old.key, new.key)
+    if old.kind == "schema":
+        contents = _contents(search, meant.name, "missing")
+        if not contents or contents != _contents(search, actual.name, "unexpected"):
+            return False
+    swap = _swap(old, new)
     if len(old.children) != len(new.children) or {(k, swap(i)) for k, i in old.children} != set(new.children):
         return False
     for kind, identity in ((old.kind, old.identity), *old.children):
@@ -361,16 +387,20 @@ def _same_but_name(search: Search, old: Delta, new: Delta) -> bool:
     return bool(meant.attributes)
 
 
-def _swap(search: Search, old: Key, new: Key) -> Callable[[object], object]:
-    """Replaces the old name by the new one in a text, qualified or not."""
-    pattern = re.compile(rf"(?<![\w$]){re.escape(_last(old[1]))}(?![\w$])")
-    name = _last(new[1])
-    moved = re.compile(rf"(?<![\w$.]){re.escape(old[1])}(?![\w$])")
+def _swap(old: Delta, new: Delta) -> Callable[[object], object]:
+    """Replaces the old name by the new one in a text, qualified or not; parts move to the new schema, too."""
+    name = re.compile(rf"(?<![\w$]){re.escape(_last(old.identity))}(?![\w$])")
+    changes = [(name, _last(new.identity))]
+    if old.schema and new.schema and old.schema != new.schema:
+        changes.append((re.compile(rf"(?<![\w$.]){re.escape(old.schema)}\."), f"{new.schema}."))
 
     def swap(value: object) -> object:
         if isinstance(value, tuple):
             return tuple(swap(item) for item in value)
-        return pattern.sub(name, moved.sub(new[1], value)) if isinstance(value, str) else value
+        if isinstance(value, str):
+            for pattern, word in changes:
+                value = pattern.sub(word.replace("\\", r"\\"), value)
+        return value
 
     return swap
 
@@ -379,18 +409,24 @@ def _last(identity: str) -> str:
     return identity.split(" on ", maxsplit=1)[0].split("(", maxsplit=1)[0].rsplit(".", 1)[-1]
 
 
-def _follows(search: Search, key: Key, new: Key, swap: Callable[[object], object]) -> bool:
-    """Whether *key* differs only because it speaks of what was renamed."""
+def _follows(search: Search, key: Key, old: Delta, new: Delta, swap: Callable[[object], object]) -> bool:
+    """Whether *key* differs only because it speaks of what was renamed, is in it, or went with it."""
     deltas = search.open[key]
-    if any(d.change != "changed" for d in deltas):
-        return False
+    if deltas[0].change != "changed":
+        if old.kind == "schema":
+            return deltas[0].schema in (_last(old.identity), _last(new.identity))
+        # A sequence moves with its table.
+        wholes = search.case.actual.wholes(key) if deltas[0].change == "unexpected" else set()
+        snapshot = search.case.intended.final if search.case.intended else search.case.actual
+        wholes |= snapshot.wholes(key) if deltas[0].change == "missing" else set()
+        return bool(wholes & {*old.children, *new.children, old.key, new.key})
     if all(swap(d.left) == d.right for d in deltas):
         return True
     seen, stack = {key}, [key]
     while stack:
         above = search.case.actual.holders(stack.pop()) - seen
-        if new in above:
-            return all(_last(new[1]) in shown(d.right) for d in deltas)
+        if new.key in above:
+            return all(_last(new.identity) in shown(d.right) for d in deltas)
         seen |= above
         stack += [k for k in above if k[0].startswith("table")]
     return False

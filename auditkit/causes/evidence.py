@@ -9,9 +9,12 @@ Transaction ids wrap around after 2^32: only equality is used here, and ``age()`
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from auditkit.catalog.snapshot import Fact
 from auditkit.causes.case import Case, Entry, Key, differing
+from auditkit.history.shadow import Replay
 
 #: Below this share of agreement the link between catalog and ledger is not used.
 TRUSTED = 0.9
@@ -111,16 +114,20 @@ def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | No
     # Only neighbours whose own ids rise in the order of replay tell anything.
     low = max(created[before], key=lambda pair: pair[0])
     high = min(created[after], key=lambda pair: pair[0])
-    needed, here = high[0] - low[0], high[1] - low[1]
-    own = _oids_taken(case, mine)
-    if own == 0 or needed <= 0 or here <= 0:
+    ours = sum(count for step, count in replay.taken.items() if before < step <= after)
+    needed, here = high[0] - low[0] - ours, high[1] - low[1]
+    own = _oids_taken(replay, mine)
+    others = any(_oids_taken(replay, step) for step in range(before + 1, after) if step != mine)
+    if own == 0 or others or needed <= 0 or here <= 0:
         return None
-    if here <= needed - own:
+    # A label of an enum takes an even id, which costs one more or not: so much may differ from run to run.
+    slack = sum(_labelled(replay, step) for step in range(before, after + 1))
+    if own > slack and here <= needed - own + slack:
         return False
     # Exactly as many leave no room for a doubt; more may be the work of others in the cluster. But a ledger
     # row that is too long for its page takes an id for its text, which may make up for what was not created.
     toasted = any(len(step.sql) > _TOASTED for step in replay.steps[before : mine + 1])
-    return True if here == needed and not toasted else None
+    return True if here == needed and not toasted and not slack else None
 
 
 def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:
@@ -139,15 +146,32 @@ def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:
     return created
 
 
-def _oids_taken(case: Case, step: int) -> int:
-    assert case.applied is not None
-    oids = set()
-    for key in case.applied.footprint(step):
-        changes = case.applied.timeline[key]
-        first = next((c for c in changes if c.fact is not None), None)
-        if first is not None and first.step == step and first.fact is not None and not first.fact.address[2]:
-            oids.add(first.fact.address[:2])
-    return len(oids)
+def _oids_taken(replay: Replay, step: int) -> int:
+    """The least number of ids that a step took: of its objects, and of the labels of its enums."""
+    taken = set()
+    labels = 0
+    for key, fact in _first_made(replay, step):
+        if not fact.address[2]:
+            taken.add(fact.address[:2])
+            values = fact.attributes.get("labels") if key[0] == "type" else None
+            labels += 1 + len(values) if isinstance(values, tuple) else 0  # and its array type
+    return len(taken) + labels
+
+
+def _first_made(replay: Replay, step: int) -> Iterator[tuple[Key, Fact]]:
+    for key in replay.footprint(step):
+        first = next((c for c in replay.timeline[key] if c.fact is not None), None)
+        if first is not None and first.step == step and first.fact is not None:
+            yield key, first.fact
+
+
+def _labelled(replay: Replay, step: int) -> int:
+    """How many enums a step made or gave a label."""
+    return sum(
+        any(c.step == step and c.fact and c.fact.attributes.get("labels") for c in replay.timeline[key])
+        for key in replay.footprint(step)
+        if key[0] == "type"
+    )
 
 
 def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:

@@ -9,7 +9,7 @@ recorded migration had never run; what is left was done by hand. Each delta ends
 from __future__ import annotations
 
 from auditkit.catalog.kinds import KINDS
-from auditkit.causes.by_hand import by_hand
+from auditkit.causes.by_hand import by_hand, renamed
 from auditkit.causes.case import Case, Finding
 from auditkit.causes.evidence import Calibration, calibrate
 from auditkit.causes.installation import installation
@@ -30,6 +30,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     installation(search)
     applied_not_recorded(search)
     history(search)
+    renamed(search)
     recorded_not_applied(search)
     by_hand(search)
     silent_history(search)

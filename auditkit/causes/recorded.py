@@ -367,6 +367,8 @@ def recorded_not_applied(search: Search) -> None:
         keys = list(dict.fromkeys(key for key, _, _ in effects))
         ran = ran_by_oids(search.case, entry, search.calibration)
         alone = len(_independent(search, effects)) == 1
+        if ran is None and _touched_since(search, effects):
+            continue
         if ran or (alone and not _never_ran(search, entry, keys[0], ran)):
             continue  # one hand can undo one thing; see by_hand
         evidence = [
@@ -429,6 +431,14 @@ def _lasting_effects(search: Search, replay: Replay, entry: Entry) -> Iterator[E
         for name in search.differing(before, after):
             if name not in since and None not in since:
                 yield key, name, _seen(name, before, after, search.actual(key))
+
+
+def _touched_since(search: Search, effects: list[Effect]) -> bool:
+    """Whether what would have been changed was last written in a transaction of no migration: undone by hand."""
+    if not search.calibration.exact:
+        return False
+    written = (f.writer(name) for key, name, _ in effects if name and (f := search.actual(key)))
+    return any(xid and xid not in search.calibration.by_xid for xid in written)
 
 
 def _independent(search: Search, effects: list[Effect]) -> list[Key]:

@@ -134,6 +134,7 @@ class Replay:
     statements: int = 0
     replayed: int = 0  # steps that were really run this time; the rest came from the cache
     seconds: float = 0.0
+    taken: dict[int, int] = field(default_factory=dict)  # step → object ids that our own objects took before it
     server: str = ""
     major: int = 0
     ground: Ground | None = None
@@ -355,6 +356,15 @@ def _next_xid(reader: psycopg.Connection[Any]) -> int:
     row = reader.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
     assert row
     return int(row[0])
+
+
+def _oids_of_own(reader: psycopg.Connection[Any]) -> int:
+    """How many object ids ``_OWN_OBJECTS`` took: the schema is made first, the event trigger last."""
+    row = reader.execute(
+        "SELECT max(e.oid)::bigint - max(n.oid)::bigint + 1 FROM pg_event_trigger e, pg_namespace n "
+        f"WHERE e.evtname = '{SCHEMA}_drop' AND n.nspname = '{SCHEMA}'"
+    ).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
 
 
 def _statement_of(marks: Sequence[tuple[int, int]], xid: int) -> int | None:
@@ -622,6 +632,8 @@ def _run_steps(
         reader = scratch.reader()
         runner = scratch.runner(ground.role)
         _exec(runner, _OWN_OBJECTS)
+        taken = dict(earlier.taken) if earlier else {}
+        taken[first] = _oids_of_own(reader)
         follower = _Follower(reader, earlier.timeline if earlier else {}, always_full=always_full)
         for number in range(first, len(steps)):
             step = steps[number]
@@ -651,6 +663,7 @@ def _run_steps(
             notes=notes,
             statements=statements,
             replayed=len(steps) - first,
+            taken=taken,
             server=str(final.manifest["server"]),
             major=int(final.manifest["server_version"]) // 10000,
         )
@@ -884,6 +897,7 @@ def _save(result: Replay, folder: Path) -> None:
         "failures": [[f.step, f.line, f.message, f.sqlstate, f.statement] for f in result.failures],
         "notes": result.notes,
         "statements": result.statements,
+        "taken": sorted(result.taken.items()),
         "server": result.server,
         "major": result.major,
     }
@@ -906,6 +920,7 @@ def _load(folder: Path, steps: list[Step]) -> Replay:
         failures=[Failure(*item) for item in data["failures"]],
         notes=data["notes"],
         statements=data["statements"],
+        taken=dict(data.get("taken", ())),
         server=data["server"],
         major=data["major"],
     )

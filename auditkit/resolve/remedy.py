@@ -116,6 +116,10 @@ def _rename(old: Key, new: Key) -> str:
         if kind == "table constraint":
             return f"ALTER TABLE {table} RENAME CONSTRAINT {name} TO {other};"
         return f"ALTER {kind.upper()} {name} ON {table} RENAME TO {other};"
+    if first[0] != last[0]:
+        moved = f"ALTER {kind.upper()} {old[1]} SET SCHEMA {last[0]};"
+        here = (kind, f"{last[0]}.{old[1].removeprefix(f'{first[0]}.')}")
+        return moved if first[2] == last[2] else f"{moved}\n{_rename(here, new)}"
     return f"ALTER {kind.upper()} {old[1]} RENAME TO {last[2] or new[1]};"
 
 
