@@ -242,6 +242,9 @@ create extension citext;
 revoke create on schema public from public;
 create table sales.lines (id int, code citext);
 alter table sales.lines owner to ci;
+create role early;
+grant select on sales.lines to early;
+alter role early rename to late;
 """
 OPERATOR = """
 create role app login superuser;

@@ -379,3 +379,16 @@ def test_a_server_of_another_major_version_has_no_drift_of_its_own(
     assert dialect._grants(("GRANT SELECT TO b",), ("GRANT SELECT, MAINTAIN TO b",)) == (
         "GRANT SELECT, MAINTAIN TO b",
     )
+
+
+def test_what_cannot_be_replayed_is_never_shown_as_green(tmp_path: Path, database: str) -> None:
+    folder = tmp_path / "supabase" / "migrations"
+    folder.mkdir(parents=True)
+    (folder / "1_a.sql").write_text("create table a ();\n")
+    (folder / "2_b.sql").write_text("comment on table a is 'x';\nselect 1/0;\n")
+    (tmp_path / "auditkit.toml").write_text(f'[environments]\nproduction = "{database}"\n')
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute("create table a ()")
+    document = audit.explain("production", settings=load(tmp_path / "auditkit.toml")).document
+    assert (document["verdict"] != "PASS", document["deltas"]) == (True, [])
+    assert ["line 2" in note["what"] for note in document["not_checked"]] == [True]
