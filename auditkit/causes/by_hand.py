@@ -114,6 +114,9 @@ def _title(search: Search, key: Key, deltas: list[Delta], rest: list[Key]) -> st
     alike = {_bare(k) for k in (key, *rest)} == {_bare(key)} and len(schemas) > 1
     name = f"{key[0].removeprefix('table ')} {_bare(key)[1]}" if alike else name_of(key)
     where = f"in {len(schemas)} schemas of {env}" if alike else f"in {env}"
+    if search.case.intended is None:  # compared with another environment: nobody knows who did what
+        differs = {"missing": "is not there", "unexpected": "is there only"}.get(change, "differs")
+        return f"{name} {differs} {where}"
     if change == "missing":
         return f"{name} was dropped by hand {where}"
     if change == "unexpected":

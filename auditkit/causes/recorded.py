@@ -297,9 +297,11 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
             )
         )
         alternatives.append(("manual_change", "What is there may have been typed in by hand."))
+    # A replay of the ledger that stumbled proves nothing about what would have come after.
+    proven = not there and not (search.case.applied and search.case.applied.failures)
     search.add(
         cause,
-        "consistent" if there else "proven",
+        "proven" if proven else "consistent",
         title,
         sorted(search.roots_first(keys), key=lambda k: _touches(search, entry, k), reverse=True),
         entry=entry,

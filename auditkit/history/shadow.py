@@ -50,7 +50,7 @@ Progress = Callable[[int, int, str], None]
 
 #: Our own objects in the shadow database live here and are never reported.
 SCHEMA = "auditkit_shadow"
-FORMAT = 1
+FORMAT = 2
 KEEP, KEEP_CLUSTERS = 60, 10  # replays in the cache (1 MB each), and how many with their cluster (30 MB)
 
 _OWN_OBJECTS = f"""
@@ -134,7 +134,9 @@ class Replay:
     statements: int = 0
     replayed: int = 0  # steps that were really run this time; the rest came from the cache
     seconds: float = 0.0
-    taken: dict[int, int] = field(default_factory=dict)  # step → object ids that our own objects took before it
+    taken: dict[int, int] = field(
+        default_factory=dict
+    )  # step → object ids that our own objects took before it
     server: str = ""
     major: int = 0
     ground: Ground | None = None

@@ -185,8 +185,8 @@ def _turn(old: Fact | None, new: Fact | None, snapshot: Snapshot | None, finding
             return f"{alter} {'SET' if value['not_null'] else 'DROP'} NOT NULL;"
         if attributes == {"default"}:
             return f"{alter} {'DROP DEFAULT' if value['default'] is None else 'SET DEFAULT ' + str(value['default'])};"
-    if made and fact.kind in ("function", "procedure") and made.startswith("CREATE FUNCTION"):
-        return made.replace("CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", 1)
+    if made and fact.kind in ("function", "procedure") and not attributes & {"returns", "arguments"}:
+        return made  # CREATE OR REPLACE
     if made and fact.kind in _REMAKE and not attributes & {"owner", "grants", "comment"}:
         return f"{kind.drop(fact.identity)};\n{made}"
     return None
