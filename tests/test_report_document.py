@@ -252,3 +252,22 @@ def test_no_runs(tmp_path: Path) -> None:
 )
 def test_listing(names: list[str], text: str) -> None:
     assert doc.listing(names) == text
+
+
+def _run(at: str, ids: list[str], status: str = "complete") -> doc.Audit:
+    document = sample.clean()
+    document["created_at"] = at
+    document["environments"] = [{**document["environments"][0], "name": "production", "status": status}]
+    document["findings"] = [{"id": key, "environment": "production", "title": key} for key in ids]
+    return doc.Audit(document)
+
+
+def test_a_drift_began_between_the_last_run_without_it_and_the_first_with_it() -> None:
+    runs = [_run("1", ["old"]), _run("2", []), _run("3", [], "incomplete"), _run("4", ["a"])]
+    windows = doc.drift_windows(runs, _run("5", ["a", "b", "old"]))
+    assert [(w["label"], w["at"], w["until"]) for w in windows] == [
+        ("a", "2", "4"),
+        ("b", "4", "5"),
+        ("old", "4", "5"),
+    ]
+    assert doc.drift_windows([], _run("5", ["a"])) == []

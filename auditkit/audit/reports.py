@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 from auditkit.audit.deployment import verify
 from auditkit.audit.explaining import explain
 
+#: How many past runs are searched for the moment when a drift began.
+RUNS_LOOKED_AT = 60
+
 
 def scheduled(
     environments: str | Sequence[str] = "all",
@@ -31,7 +34,14 @@ def scheduled(
     progress: Tell = silent,
 ) -> Audit:
     """:func:`explain`, plus what is new, resolved or persisting since the last run in *history_dir*."""
-    from auditkit.report.document import Audit, compare_runs, past_runs, previous_audit
+    from auditkit.report.document import (
+        Audit,
+        compare_runs,
+        drift_windows,
+        load_audit,
+        past_runs,
+        previous_audit,
+    )
 
     settings = settings or config.load(config_file or None)
     runs = Path(history_dir) if history_dir else settings.out_dir
@@ -48,6 +58,11 @@ def scheduled(
     document["command"] = "auditkit report scheduled_audit"
     document["since_last_run"] = compare_runs(previous_audit(runs, "scheduled_audit", baseline), document)
     document["runs"] = [r for r in past_runs(runs) if r["notebook"] == "scheduled_audit"]
+    same = [r for r in document["runs"][:RUNS_LOOKED_AT] if r["baseline"] == baseline]
+    earlier = [load_audit(runs / r["path"] / "audit.json") for r in reversed(same)]
+    document["timeline"] = sorted(
+        [*document["timeline"], *drift_windows(earlier, document)], key=lambda event: str(event["at"])
+    )
     return Audit(document)
 
 

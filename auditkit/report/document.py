@@ -416,6 +416,38 @@ def compare_runs(
     }
 
 
+def drift_windows(earlier: Sequence[Audit], current: Audit | Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Between which two runs each present finding began: events of kind ``drift_window`` for the timeline.
+
+    *earlier* are runs of the same notebook, oldest first. A window reaches from the last run that read the
+    environment and did not have the finding to the first that had it. Findings that were there from the
+    first run on have none: nobody knows when they began, and no false instant is given.
+    """
+    now = document_of(current)
+    runs = [*(audit.document for audit in earlier), now]
+    events = []
+    for finding in now["findings"]:
+        window: tuple[str, str] | None = None
+        for run in reversed(runs):
+            read = {e["name"] for e in run["environments"] if e["status"] == "complete"}
+            if any(item["id"] == finding["id"] for item in run["findings"]):
+                window = (window[0] if window else "", run["created_at"])
+            elif finding["environment"] in read:
+                window = (run["created_at"], window[1]) if window else None
+                break
+        if window and window[0]:
+            events.append(
+                {
+                    "environment": finding["environment"],
+                    "at": window[0],
+                    "until": window[1],
+                    "kind": "drift_window",
+                    "label": finding["title"],
+                }
+            )
+    return sorted(events, key=lambda event: (event["at"], event["label"]))
+
+
 def past_runs(history_dir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     """The runs kept in a reports directory, newest first, from their ``audit.json`` files.
 
