@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -95,14 +95,31 @@ def verify(
         at=at,
         extra={"deploy": deploy},
     )
-    document = audit.document
-    if document["verdict"] == "PASS":
-        count = len(deploy["deployed"])
-        document["headline"] = (
-            f"The deployment did what was intended: {count} {'migration' if count == 1 else 'migrations'}, "
-            f"{len(deploy['actual'])} changes to {source.name}, nothing else."
-        )
+    audit.document["headline"] = _headline(source.name, deploy) or audit.document["headline"]
     return audit
+
+
+def _headline(name: str, deploy: Mapping[str, Any]) -> str | None:
+    """What became of the deployment in one sentence; None if it is something else that went wrong."""
+    from auditkit.report.document import counted
+
+    count = counted(len(deploy["deployed"]), "migration")
+    late = sum(item["expected"] and not item["recorded"] for item in deploy["ledger"])
+    wrong = [
+        *(
+            [f"{counted(len(deploy['unintended']), 'change')} nobody intended"]
+            if deploy["unintended"]
+            else []
+        ),
+        *([f"{counted(len(deploy['absent']), 'intended change')} not made"] if deploy["absent"] else []),
+        *([f"{counted(late, 'expected migration')} not recorded"] if late else []),
+    ]
+    if wrong:
+        return f"The deployment to {name} is not what was intended: {count} applied, but {', '.join(wrong)}."
+    if deploy["deployed"]:
+        changes = counted(len(deploy["actual"]), "change")
+        return f"The deployment to {name} did what was intended: {count}, {changes}, nothing else."
+    return None
 
 
 _Change = tuple[str, str, str, str | None, Any]

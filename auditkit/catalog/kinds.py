@@ -242,7 +242,7 @@ _ALL: tuple[Kind, ...] = (
         never_null=("definition",),
         create=create.constraint,
         query=f"""
-            SELECT {CONSTRAINT}, k.contypid AS parent, k.contypid AS anchor
+            SELECT {CONSTRAINT}, pg_get_constraintdef(k.oid) AS definition, k.contypid AS parent, k.contypid AS anchor
             FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
             WHERE k.oid >= 16384 AND k.contypid <> 0 AND k.contype = 'c' {{only k.oid, k.contypid}}""",
     ),
