@@ -15,9 +15,9 @@ from auditkit import audit, server
 from auditkit.catalog.snapshot import Key
 from auditkit.config import load
 from auditkit.errors import ServerFailed
-from auditkit.history import dialect, shadow
+from auditkit.history import dialect
 from auditkit.history.files import load_migrations
-from auditkit.history.shadow import Ground, Replay, Step, replay
+from auditkit.history.shadow import Ground, Replay, Step, replay, replaying
 from tests.tools import postgres_binaries
 
 
@@ -320,16 +320,16 @@ def test_following_what_was_touched_leads_to_what_a_full_read_shows(
         }
 
     strayed: list[bool] = []
-    real: Callable[..., Replay] = shadow._run_steps
+    real: Callable[..., Replay] = replaying._run_steps
 
     def watched(*args: object, always_full: bool) -> Replay:
         strayed.append(always_full)
         return real(*args, always_full=always_full)
 
-    monkeypatch.setattr(shadow, "_run_steps", watched)
+    monkeypatch.setattr(replaying, "_run_steps", watched)
     followed = replay(steps(*texts), ground(), cache=False)
     assert strayed == [False]
-    monkeypatch.setattr(shadow, "_run_steps", lambda *a, always_full: real(*a, always_full=True))
+    monkeypatch.setattr(replaying, "_run_steps", lambda *a, always_full: real(*a, always_full=True))
     full = replay(steps(*texts), ground(), cache=False)
     assert facts(followed) == facts(full)
     assert timeline(followed) == timeline(full)

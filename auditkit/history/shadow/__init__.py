@@ -1,0 +1,6 @@
+"""The shadow database: migrations replayed on a scratch cluster, with provenance for every statement."""
+
+from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step
+from auditkit.history.shadow.replaying import replay, reprint
+
+__all__ = ["Change", "Failure", "Ground", "Replay", "Step", "replay", "reprint"]

@@ -1,0 +1,139 @@
+"""Following the catalog from migration to migration, reading only what each one touched."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from auditkit.catalog import capture
+from auditkit.catalog.kind import CATALOGS
+from auditkit.catalog.kinds import KINDS
+from auditkit.catalog.snapshot import Address, Fact, Key, Snapshot
+
+if TYPE_CHECKING:
+    import psycopg
+
+from auditkit.history.shadow.replayed import Change
+from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
+
+
+class Follower:
+    """The facts of the shadow database, kept current by reading only what each migration touched."""
+
+    def __init__(
+        self, reader: psycopg.Connection[Any], timeline: Mapping[Key, list[Change]], *, always_full: bool
+    ) -> None:
+        self.reader = reader
+        self.always_full = always_full
+        self.facts: dict[Key, Fact] = {}
+        self.keys: dict[tuple[int, int, int], Key] = {}  # catalog address → key
+        self.anchored: dict[int, set[Key]] = {}
+        self.timeline = {key: list(changes) for key, changes in timeline.items()}
+        self._replace(self._read(), None)
+
+    def _read(self, touched: capture.Touched | None = None) -> list[Fact]:
+        facts = capture.read_facts(self.reader, touched=touched)
+        return [fact for fact in facts if not is_ours(fact)]
+
+    def _replace(self, facts: list[Fact], touched: capture.Touched | None) -> dict[Key, Fact | None]:
+        """Put *facts* in place of all facts, or of those that *touched* made us read; return what changed."""
+        changed: dict[Key, Fact | None] = {}
+        new = {fact.key: fact for fact in facts}
+        if touched is None:
+            old = set(self.facts)
+        else:
+            kinds = touched.kinds
+            old = {k for anchor in touched.anchors for k in self.anchored.get(anchor, ()) if k[0] in kinds}
+        for key in old - new.keys():
+            self._forget(key)
+            changed[key] = None
+        for key, fact in new.items():
+            before = self.facts.get(key)
+            if before is None or before.attributes != fact.attributes:
+                changed[key] = fact
+            self.facts[key] = fact
+            self.keys[fact.address] = key
+            self.anchored.setdefault(fact.anchor, set()).add(key)
+        return changed
+
+    def _forget(self, key: Key) -> None:
+        fact = self.facts.pop(key)
+        if self.keys.get(fact.address) == key:
+            del self.keys[fact.address]
+        self.anchored.get(fact.anchor, set()).discard(key)
+
+    def step(self, number: int, ran: Ran, since: int) -> None:
+        """Bring the facts up to date after step *number*, whose first transaction id was *since*."""
+        before = self.facts.copy()
+        dropped = self._dropped(since)
+        changed: dict[Key, Fact | None] = {}
+        touched = capture.touched(self.reader, since)
+        facts = [] if self.always_full or not touched else self._read(touched)
+        # Cluster-wide facts have no anchor, and several may share an address.
+        renamed = any(fact.anchor and self.keys.get(fact.address, fact.key) != fact.key for fact in facts)
+        if self.always_full or renamed:
+            # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
+            changed = self._replace(self._read(), None)
+        else:
+            for _, oid, subid in dropped:
+                for key in list(self.anchored.get(oid, ())) if not subid else ():
+                    self._forget(key)
+                    changed[key] = None
+            for address in dropped:
+                if (gone := self.keys.get(address)) is not None:
+                    self._forget(gone)
+                    changed[gone] = None
+            changed |= self._replace(facts, touched) if touched else {}
+        for key, fact in changed.items():
+            earlier = before.get(key)
+            if earlier is None and fact is None:
+                continue  # made and dropped by the same migration
+            if key not in self.timeline and earlier is not None:
+                self.timeline[key] = [Change(-1, None, None, earlier)]
+            if fact is not None:
+                xids = self._written(fact, since)
+            else:
+                assert earlier is not None
+                xids = [x for a, x in dropped.items() if a == earlier.address or a[1] == earlier.anchor]
+                xids = xids or self._written(earlier, since, renamed=True)
+            index = max((i for x in xids if (i := statement_of(ran.marks, x)) is not None), default=None)
+            statement = ran.statements[index] if index is not None else None
+            line, text = (statement.line, excerpt(statement.text)) if statement else (None, None)
+            self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
+
+    def _written(self, fact: Fact, since: int, *, renamed: bool = False) -> list[int]:
+        """The transactions that wrote *fact*, or what now has its address; else those of its relation.
+
+        Renaming a table changes the names of its columns, whose own rows stay as they were.
+        """
+        for address in (fact.address, (CATALOGS["pg_class"], fact.anchor, 0)):
+            key = self.keys.get(address)
+            there = fact if not renamed and address == fact.address else self.facts[key] if key else None
+            if there and (xids := [xid for xid in there.xmins if xid >= since]):
+                return xids
+        return []
+
+    def agrees(self, final: Snapshot) -> bool:
+        """Whether the facts are those of a full read; roles that came into use or out of it are put right first."""
+        for kind in (k.name for k in KINDS.values() if k.cluster_wide):
+            for fact in final.iter(kind):
+                if fact.key not in self.facts:
+                    self.facts[fact.key] = fact
+                    self.timeline.setdefault(fact.key, [Change(-1, None, None, fact)])
+            for key in [k for k in self.facts if k[0] == kind and final.get(*k) is None]:
+                del self.facts[key]
+                if changes := self.timeline.get(key):
+                    changes.append(Change(changes[-1].step, None, None, None))
+        return {f.key: f.attributes for f in final.iter()} == {k: f.attributes for k, f in self.facts.items()}
+
+    def _dropped(self, since: int) -> dict[Address, int]:
+        rows = self.reader.execute(
+            f"SELECT classid::bigint, objid::bigint, objsubid, xmin::text::bigint FROM {SCHEMA}.dropped "
+            "WHERE xmin::text::bigint >= %s",
+            [since],
+        ).fetchall()
+        return {(classid, objid, subid): xid for classid, objid, subid, xid in rows}
+
+
+def is_ours(fact: Fact) -> bool:
+    return fact.schema == SCHEMA or SCHEMA in fact.identity

@@ -1,0 +1,252 @@
+"""Running one migration as its tool would, so that every statement leaves a mark."""
+
+from __future__ import annotations
+
+import bisect
+import contextlib
+import re
+import select
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from auditkit.errors import ServerFailed
+from auditkit.history.split import Statement, first_word, split
+
+if TYPE_CHECKING:
+    import psycopg
+    from psycopg.pq.abc import PGconn, PGresult
+
+from auditkit.history.shadow.replayed import Failure, Step
+
+#: Our own objects in the shadow database live here and are never reported.
+SCHEMA = "auditkit_shadow"
+
+OWN_OBJECTS = f"""
+CREATE SCHEMA {SCHEMA};
+CREATE TABLE {SCHEMA}.mark (step int NOT NULL, statement int NOT NULL);
+CREATE TABLE {SCHEMA}.dropped (classid oid, objid oid, objsubid int, object_type text, identity text);
+CREATE FUNCTION {SCHEMA}.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
+    SET search_path = pg_catalog AS $$
+BEGIN
+    INSERT INTO {SCHEMA}.dropped
+    SELECT classid, objid, objsubid, object_type, object_identity FROM pg_event_trigger_dropped_objects();
+END $$;
+CREATE EVENT TRIGGER {SCHEMA}_drop ON sql_drop EXECUTE FUNCTION {SCHEMA}.on_drop();
+ALTER EVENT TRIGGER {SCHEMA}_drop ENABLE ALWAYS;
+GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC;
+GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO PUBLIC;
+"""
+
+#: A file that fails inside a transaction with one of these is run again statement by statement, each
+#: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
+#: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
+_NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
+_SAVEPOINT = "SAVEPOINT auditkit"
+_TRANSACTION_WORDS = frozenset(
+    {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
+)
+#: SET TRANSACTION, like what ends a transaction, cannot stand in a savepoint.
+_NOT_WITHIN = _TRANSACTION_WORDS | {"set"}
+
+
+@dataclass(frozen=True)
+class Ran:
+    """The outcome of one migration: the first transaction id of each statement, or why it failed."""
+
+    statements: list[Statement]
+    marks: list[tuple[int, int]]
+    failure: Failure | None
+
+
+def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number: int, step: Step) -> Ran:
+    statements = split(_without_client_commands(step.sql))
+    own_transaction = any(_first_word(s.text) in _TRANSACTION_WORDS for s in statements)
+    if step.transactional and not own_transaction:
+        error = execute(runner, _in_one_transaction(number, statements))
+        if error is None:
+            return Ran(statements, marks_of(reader, number), None)
+        execute(runner, "ROLLBACK")
+        if error.sqlstate not in _NEEDS_AUTOCOMMIT:
+            # Once more, one by one, to learn which statement it was.
+            return Ran(statements, [], _locate(runner, number, statements) or error.at(number, statements[0]))
+    from psycopg.pq import TransactionStatus
+
+    marks: list[tuple[int, int]] = []
+    for index, statement in enumerate(statements):
+        marks.append((next_xid(reader), index))
+        if (
+            runner.info.transaction_status == TransactionStatus.INTRANS
+            and _first_word(statement.text) not in _NOT_WITHIN
+        ):
+            # All statements of the file's own transaction would else share one transaction id.
+            marks.pop()
+            error = execute(runner, _marked(number, index, statement))
+            if error is not None:
+                error = replace(error, position=max(error.position - len(_SAVEPOINT) - 1, 0))
+        else:
+            error = execute(runner, statement.text)
+        if error is not None:
+            if execute(runner, "ROLLBACK") is not None:  # outside a transaction it only warns
+                raise ServerFailed(f"the shadow server stopped while it ran {step.file or step.version}")
+            return Ran(statements, marks, error.at(number, statement))
+    execute(runner, "COMMIT")
+    return Ran(statements, sorted(marks + marks_of(reader, number)), None)
+
+
+def _in_one_transaction(number: int, statements: Sequence[Statement]) -> str:
+    parts = [_marked(number, index, statement) for index, statement in enumerate(statements)]
+    return ";".join(["BEGIN", *parts, "COMMIT"])
+
+
+def _marked(number: int, index: int, statement: Statement) -> str:
+    return ";".join(
+        [
+            _SAVEPOINT,
+            statement.text + "\n",  # a final -- comment must not swallow the semicolon
+            f"INSERT INTO {SCHEMA}.mark VALUES ({number}, {index})",
+            "RELEASE SAVEPOINT auditkit",
+        ]
+    )
+
+
+def _locate(runner: psycopg.Connection[Any], number: int, statements: Sequence[Statement]) -> Failure | None:
+    execute(runner, "BEGIN")
+    try:
+        for statement in statements:
+            error = execute(runner, statement.text)
+            if error is not None:
+                return error.at(number, statement)
+        error = execute(runner, "COMMIT")  # deferred constraints speak up here
+        last = next((s for s in reversed(statements) if _first_word(s.text)), statements[-1])
+        return error.at(number, last) if error else None
+    finally:
+        execute(runner, "ROLLBACK")
+
+
+@dataclass(frozen=True)
+class Error:
+    sqlstate: str
+    message: str
+    position: int  # in characters, 1-based; 0 when the server gave none
+
+    def at(self, number: int, statement: Statement) -> Failure:
+        line = statement.line
+        if self.position:
+            text = statement.text
+            skipped = len(text) - len(text.lstrip())
+            line_of_start = statement.line - text[: self._first(text)].count("\n")
+            line = line_of_start + text[: max(self.position - 1, skipped)].count("\n")
+        return Failure(number, line, self.message, self.sqlstate, excerpt(statement.text))
+
+    @staticmethod
+    def _first(text: str) -> int:
+        from auditkit.history.split import first_word
+
+        return first_word(text)
+
+
+def execute(connection: psycopg.Connection[Any], sql: str) -> Error | None:
+    """Run *sql* as one simple query, as psql and most migration tools do; None when it succeeded."""
+    from psycopg.pq import DiagnosticField, ExecStatus
+
+    if "\x00" in sql:
+        return Error("22021", "the file holds a NUL byte, which SQL text cannot", 0)
+    result = _wait(connection.pgconn, sql.encode("utf-8"))
+    if result.status == ExecStatus.COPY_IN:
+        connection.pgconn.put_copy_end(b"rows are not replayed")
+        while (rest := connection.pgconn.get_result()) is not None:
+            result = rest
+    if result.status != ExecStatus.FATAL_ERROR:
+        return None
+
+    def field_of(name: DiagnosticField) -> str:
+        return (result.error_field(name) or b"").decode("utf-8", "replace")
+
+    message = (
+        field_of(DiagnosticField.MESSAGE_PRIMARY) or result.error_message.decode("utf-8", "replace").strip()
+    )
+    position = field_of(DiagnosticField.STATEMENT_POSITION)
+    if sql.lstrip().startswith("\\"):
+        message = "a psql meta-command, which is not run (it could execute shell commands)"
+    return Error(field_of(DiagnosticField.SQLSTATE), message, int(position) if position.isdigit() else 0)
+
+
+def _wait(pgconn: PGconn, sql: bytes) -> PGresult:
+    """``PQexec``, but Ctrl-C is heard while the server works: libpq's own waiting goes on until it is done."""
+    from psycopg import OperationalError
+    from psycopg.pq import ExecStatus
+
+    poll = select.poll()
+    try:
+        poll.register(pgconn.socket, select.POLLIN)
+        pgconn.send_query(sql)
+    except OperationalError:
+        return pgconn.exec_(sql)  # the connection is gone: a result that says so
+    last: PGresult | None = None
+    while True:
+        with contextlib.suppress(OperationalError):  # lost just now: the next result says so
+            while pgconn.is_busy():
+                poll.poll()
+                pgconn.consume_input()
+        result = pgconn.get_result()
+        if result is None:
+            assert last
+            return last
+        last = result
+        if result.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
+            return result
+
+
+def _without_client_commands(sql: str) -> str:
+    r"""Blank out what only psql understands and what carries no schema, keeping line numbers.
+
+    ``\restrict`` and ``\unrestrict`` frame dumps of pg_dump 13.22 … 18 and newer (CVE-2025-8714);
+    rows between ``COPY … FROM stdin;`` and ``\.`` are data.
+    """
+    if "\\" not in sql:
+        return sql
+    sql = re.sub(r"(?m)^\\(?:un)?restrict .*$", "", sql)
+    return re.sub(
+        r"(?ims)^copy\s[^;]*\sfrom\s+stdin[^;]*;\r?\n.*?^\\\.[ \t]*\r?$",
+        lambda match: "\n" * match[0].count("\n"),
+        sql,
+    )
+
+
+def _first_word(text: str) -> str:
+    match = re.match(r"[a-zA-Z]+", text[first_word(text) :])
+    return match[0].lower() if match else ""
+
+
+def excerpt(text: str, width: int = 160) -> str:
+    flat = " ".join(text[first_word(text) :].split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"
+
+
+def marks_of(reader: psycopg.Connection[Any], number: int) -> list[tuple[int, int]]:
+    rows = reader.execute(
+        f"SELECT xmin::text::bigint, statement FROM {SCHEMA}.mark WHERE step = %s ORDER BY 1", [number]
+    ).fetchall()
+    return [(int(xid), int(index)) for xid, index in rows]
+
+
+def next_xid(reader: psycopg.Connection[Any]) -> int:
+    row = reader.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
+    assert row
+    return int(row[0])
+
+
+def oids_of_own(reader: psycopg.Connection[Any]) -> int:
+    """How many object ids ``OWN_OBJECTS`` took: the schema is made first, the event trigger last."""
+    row = reader.execute(
+        "SELECT max(e.oid)::bigint - max(n.oid)::bigint + 1 FROM pg_event_trigger e, pg_namespace n "
+        f"WHERE e.evtname = '{SCHEMA}_drop' AND n.nspname = '{SCHEMA}'"
+    ).fetchone()
+    return int(row[0]) if row and row[0] is not None else 0
+
+
+def statement_of(marks: Sequence[tuple[int, int]], xid: int) -> int | None:
+    """The statement whose (sub)transaction wrote *xid*: the last marker that is not younger."""
+    place = bisect.bisect_right(marks, (xid, 1 << 30)) - 1
+    return marks[place][1] if place >= 0 else None
