@@ -95,6 +95,8 @@ _EDGES = (
     ""
 )
 
+_MOMENT = "SELECT pg_current_snapshot()::text"
+
 _LOCKED = """
     SELECT DISTINCT relation, (pg_identify_object(1259, relation, 0)).identity FROM pg_locks
     WHERE mode = 'AccessExclusiveLock' AND granted AND relation >= 16384
@@ -106,9 +108,15 @@ _CATALOGS_WITH_OIDS = """
 
 
 def _guard_sql(version: int) -> str:
-    """Per catalog the number of user rows and a digest of their places and writers."""
+    """Per catalog the number of user rows, and a digest of the places and writers of recent ones.
+
+    Recent is what a transaction wrote that was not over when reading began: all that can have come since. What went
+    is missed in the number.
+    """
+    recent = "age(xmin) <= (SELECT age(%(since)s::text::xid))"
     parts = [
-        f"SELECT '{w.catalog}' AS catalog, count(*), sum(hash_record(ROW(ctid, xmin))) FROM {w.catalog} WHERE {w.where}"
+        f"SELECT '{w.catalog}' AS catalog, count(*), sum(hash_record(ROW(ctid, xmin))) FILTER (WHERE {recent}) "
+        f"FROM {w.catalog} WHERE {w.where}"
         for w in WATCHED
         if version // 10000 >= w.since and not w.restricted
     ]
@@ -364,6 +372,8 @@ class _Builder:
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
         count, share = len(rows), self._shared.setdefault
         columns: dict[str, Sequence[Any]] = dict(zip(result.names, zip(*rows, strict=True), strict=True))
+        if "alike" in columns:
+            columns["definition"] = _whole(columns)
         empty: list[Any] = [None] * count
         oids, subids = columns["oid"], columns.get("subid", [0] * count)
         if kind.ordinal:
@@ -569,6 +579,15 @@ class _Builder:
             for i, name in enumerate(table.parents):
                 if name in inherited and i not in table.extensions:
                     table.extensions[i] = inherited[name]
+
+
+def _whole(columns: dict[str, Sequence[Any]]) -> list[str | None]:
+    """Definitions, of which the server gave only one for all that are alike."""
+    heads = columns.get("head") or [""] * len(columns["oid"])
+    rows = zip(columns["oid"], heads, columns["definition"], strict=True)
+    ends = {oid: text[len(head) :] for oid, head, text in rows if text is not None}
+    found = map(ends.get, columns["alike"])
+    return [None if end is None else head + end for head, end in zip(heads, found, strict=True)]
 
 
 def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
@@ -803,10 +822,10 @@ def _capture(
 ) -> Snapshot:
     server = _server(connection)
     version, major = server.version, server.version // 10000
-    guard: Statement = (_guard_sql(version), None)
     if major not in _OID_CATALOGS:
         _OID_CATALOGS[major] = [row[0] for row in _run(connection, [(_CATALOGS_WITH_OIDS, None)])[0].rows]
-    _polite(connection)
+    moment = _polite(connection)
+    guard: Statement = (_guard_sql(version), {"since": int(moment.partition(":")[0]) % 2**32})
     helpers: list[Connection] = []
     not_checked: list[dict[str, str]] = []
     about, before = _run(connection, [(render(_SERVER, version), None), guard])
@@ -827,16 +846,22 @@ def _capture(
                     _server(helpers[-1])
                     _polite(helpers[-1])
             finish, report = _read(connection, groups, helpers=helpers, slices=slices)
-            last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), guard]
+            last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), (_MOMENT, None)]
             if edges:
                 last.insert(0, (_EDGES, None))
             with ThreadPoolExecutor(1) as pool:
                 waiting = pool.submit(_run, connection, last)
                 tables = finish()
-                *dependencies, unmodelled, after = waiting.result()
-            for result in (*dependencies, unmodelled, after):
+                *dependencies, unmodelled, now = waiting.result()
+            for result in (*dependencies, unmodelled, now):
                 if result.error is not None:
                     raise result.error
+            # Where no transaction has ended, nothing has changed. (A standby does not tell which ones run.)
+            quiet = now.rows[0][0] == moment and not about.rows[0][7]
+            after = before if quiet else _run(connection, [guard])[0]
+            if after.error is not None:
+                raise after.error
+            moment = now.rows[0][0]
             moved = sorted({row[0] for row in set(before.rows) ^ set(after.rows)})
             if not moved and not report.torn:
                 break
@@ -892,11 +917,16 @@ def _capture(
     return Snapshot(manifest, tables, _edges(dependencies[0]) if edges else None)
 
 
-def _polite(connection: Connection) -> None:
-    """No worker processes and no compilation for our queries: the server's cores are others'."""
-    connection.execute(
-        "SELECT set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false)"
-    )
+def _polite(connection: Connection) -> str:
+    """No worker processes and no compilation for our queries: the server's cores are others'.
+
+    Returns which transactions are over, as text.
+    """
+    row = connection.execute(
+        f"{_MOMENT}, set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false)"
+    ).fetchone()
+    assert row
+    return str(row[0])
 
 
 def _may_exist(group: Sequence[Kind], counts: dict[str, int]) -> bool:

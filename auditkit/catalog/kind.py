@@ -13,6 +13,7 @@ comparing, saving and reporting know no kind. What an entry's query must return 
                      (columns need none: it is their ``oid``)
 ``origin``           the object a parent table or partitioned table gives it: likewise
 ``anchor``           oid it is read again with: the table of a constraint (default: its own; 0: cluster-wide)
+``alike`` ``head``   oid of the row whose ``definition`` is this one's too, but for the ``head`` each begins with
 ``kind``             name of the kind, when several kinds share one query (of columns it follows from the parent's)
 ``typmod``           completes an attribute of SQL type ``oid``, which always means a data type
 ``acl_type``         letter for ``acldefault()``, where it depends on the row
@@ -96,6 +97,8 @@ META = frozenset(
         "parent",
         "origin",
         "anchor",
+        "alike",
+        "head",
         "typmod",
         "acl_type",
         "acl_owner",

@@ -69,16 +69,13 @@ CONSTRAINT = f"""
 #: CHECK constraints that read the same. To deparse one, the server first collects all it knows of the table, which
 #: takes far longer than to find out that another table's text will do. (A reference to the whole row, column 0, is
 #: written with the table's name.)
-_CHECKS = """
-    SELECT unnest(oids) AS oid, pg_get_constraintdef(oids[1]) AS definition
-    FROM (SELECT array_agg(k.oid) AS oids
-          FROM pg_constraint k LEFT JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
-          WHERE k.oid >= 16384 AND k.conrelid <> 0 AND k.contype = 'c' {slice k.conrelid} {only k.oid, k.conrelid}
-          GROUP BY k.conbin::text COLLATE "C", k.conkey, k.connoinherit, k.convalidated, {18? k.conenforced ?? true},
-                   a.attname, CASE WHEN cardinality(k.conkey) > 1 THEN (
-                       SELECT array_agg(m.attname ORDER BY m.attnum) FROM pg_attribute m
-                       WHERE m.attrelid = k.conrelid AND m.attnum = ANY(k.conkey)) END,
-                   CASE WHEN strpos(k.conbin::text, ':varattno 0 ') > 0 THEN k.oid END) AS alike"""
+_SAME_CHECK = """
+    CASE WHEN k.contype <> 'c' OR strpos(k.conbin::text, ':varattno 0 ') > 0 THEN k.oid END,
+    k.conkey, k.connoinherit, k.convalidated, {18? k.conenforced ?? true}, a.attname,
+    CASE WHEN cardinality(k.conkey) > 1 THEN (
+        SELECT array_agg(m.attname ORDER BY key) FROM unnest(k.conkey) AS key JOIN pg_attribute m
+        ON m.attrelid = k.conrelid AND m.attnum = key) END,
+    k.conbin::text COLLATE "C" """
 
 #: What an index definition begins with; after that, neither index nor table is named.
 _INDEX_HEAD = """
@@ -86,26 +83,17 @@ _INDEX_HEAD = """
     || CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END
     || CASE WHEN tn.oid = 11 THEN '' ELSE quote_ident(tn.nspname) || '.' END || quote_ident(t.relname)"""
 
-#: Likewise the ends of index definitions: the index's properties, with the names, types and collations of its columns.
-_INDEX_ENDS = f"""
-    SELECT unnest(oids) AS oid, substr(pg_get_indexdef(oids[1]), heads[1] + 1) AS definition
-    FROM (SELECT array_agg(c.oid) AS oids, array_agg(length({_INDEX_HEAD})) AS heads
-          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_class t ON t.oid = i.indrelid
-          JOIN pg_namespace tn ON tn.oid = t.relnamespace
-          LEFT JOIN pg_constraint k ON k.conrelid = i.indrelid AND k.conindid = i.indexrelid
-                AND k.contype IN ('p', 'u', 'x') {{slice k.conrelid}}
-          LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
-          CROSS JOIN LATERAL (SELECT coalesce(i.indexprs::text, '') || coalesce(i.indpred::text, '') AS text) AS trees
-          WHERE i.indexrelid >= 16384 AND k.oid IS NULL {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}
-          GROUP BY i.indexprs::text COLLATE "C", i.indpred::text COLLATE "C", i.indkey::text, i.indclass::text,
-                   i.indcollation::text, i.indoption::text, i.indnkeyatts, i.indisunique,
-                   {{15? i.indnullsnotdistinct ?? false}}, c.relam, c.relkind, c.reloptions,
-                   a.attname, a.atttypid, a.attcollation, CASE WHEN i.indnatts > 1 OR trees.text <> '' THEN (
-                       SELECT array_agg(ROW(m.attname, m.atttypid, m.attcollation)::text ORDER BY m.attnum)
-                       FROM pg_attribute m WHERE m.attrelid = i.indrelid AND m.attnum = ANY(i.indkey::int2[] || ARRAY(
-                           SELECT split_part(part, ' ', 1)::int2
-                           FROM unnest((string_to_array(trees.text, ':varattno '))[2:]) AS part))) END,
-                   CASE WHEN strpos(trees.text, ':varattno 0 ') > 0 THEN c.oid END) AS alike"""
+#: Indexes whose definitions end alike: same properties, and names, types and collations of the columns.
+_SAME_INDEX = """
+    k.oid, CASE WHEN strpos(trees.text, ':varattno 0 ') > 0 THEN c.oid END,
+    a.attname, a.atttypid, a.attcollation, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,
+    i.indnkeyatts, i.indisunique, {15? i.indnullsnotdistinct ?? false}, c.relam, c.relkind, c.reloptions,
+    CASE WHEN i.indnatts > 1 OR trees.text <> '' THEN (
+        SELECT array_agg(ROW(m.attname, m.atttypid, m.attcollation)::text ORDER BY key)
+        FROM unnest(i.indkey::int2[] || ARRAY(
+            SELECT split_part(part, ' ', 1)::int2 FROM unnest((string_to_array(trees.text, ':varattno '))[2:]) AS part
+        )) AS key JOIN pg_attribute m ON m.attrelid = i.indrelid AND m.attnum = key) END,
+    i.indexprs::text COLLATE "C", i.indpred::text COLLATE "C" """
 
 
 RELATIONS: tuple[Kind, ...] = (
@@ -238,14 +226,16 @@ RELATIONS: tuple[Kind, ...] = (
         written={"disabled_triggers": "pg_trigger"},
         create=create.constraint,
         query=f"""
-            SELECT {CONSTRAINT},
-                   CASE WHEN k.contype = 'c' THEN d.definition ELSE pg_get_constraintdef(k.oid) END AS definition,
+            SELECT {CONSTRAINT}, first_value(k.oid) OVER same AS alike,
+                   CASE WHEN k.oid = first_value(k.oid) OVER same THEN pg_get_constraintdef(k.oid) END AS definition,
                    k.conrelid AS parent, k.conrelid AS anchor,
                    CASE WHEN k.contype = 'f' THEN (SELECT count(*) FROM pg_trigger g WHERE g.tgconstraint = k.oid
                         AND g.tgisinternal AND g.tgenabled <> 'O')::int4 ELSE 0 END AS disabled_triggers
-            FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace LEFT JOIN ({_CHECKS}) AS d ON d.oid = k.oid
+            FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
+            LEFT JOIN pg_attribute a ON k.contype = 'c' AND a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
             WHERE k.oid >= 16384 AND k.conrelid <> 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')
-              AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}""",
+              AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}
+            WINDOW same AS (PARTITION BY {_SAME_CHECK})""",
     ),
     Kind(
         name="index",
@@ -265,7 +255,9 @@ RELATIONS: tuple[Kind, ...] = (
                        || quote_ident(tn.nspname) || '.' || quote_ident(t.relname) AS parent,
                    CASE WHEN c.relispartition THEN (SELECT {identify("pg_class", "h.inhparent")}
                         FROM pg_inherits h WHERE h.inhrelid = c.oid LIMIT 1) END AS origin,
-                   CASE WHEN k.oid IS NULL THEN {_INDEX_HEAD} || d.definition END AS definition,
+                   CASE WHEN k.oid IS NULL THEN first_value(c.oid) OVER same END AS alike, {_INDEX_HEAD} AS head,
+                   CASE WHEN k.oid IS NULL AND c.oid = first_value(c.oid) OVER same THEN pg_get_indexdef(c.oid)
+                        END AS definition,
                    i.indisvalid AS valid, i.indisclustered AS clustered, i.indisreplident AS replica_identity,
                    {options("c.reloptions")} AS options, ts.spcname AS tablespace,
                    CASE WHEN i.indexprs IS NOT NULL THEN (
@@ -278,8 +270,10 @@ RELATIONS: tuple[Kind, ...] = (
             LEFT JOIN pg_constraint k ON k.conrelid = i.indrelid AND k.conindid = i.indexrelid
                   AND k.contype IN ('p', 'u', 'x') {{slice k.conrelid}}
             LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
-            LEFT JOIN ({_INDEX_ENDS}) AS d ON d.oid = c.oid
-            WHERE i.indexrelid >= 16384 {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}""",
+            LEFT JOIN pg_attribute a ON k.oid IS NULL AND a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+            CROSS JOIN LATERAL (SELECT coalesce(i.indexprs::text, '') || coalesce(i.indpred::text, '') AS text) AS trees
+            WHERE i.indexrelid >= 16384 {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}
+            WINDOW same AS (PARTITION BY {_SAME_INDEX})""",
     ),
     Kind(
         name="sequence",
