@@ -8,6 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit import config
+from auditkit.audit.document import assemble, delta_json
+from auditkit.audit.explained import Explained
+from auditkit.audit.explaining import explain_one
+from auditkit.audit.meant import Meant, meant_for, migrations_of
+from auditkit.audit.reading import scope_of, take
 from auditkit.catalog.compare import Delta, Scope, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
@@ -20,12 +25,6 @@ from auditkit.progress import Tell, silent
 
 if TYPE_CHECKING:
     from auditkit.report.document import Audit
-
-from auditkit.audit.document import assemble, delta_json
-from auditkit.audit.explained import Explained
-from auditkit.audit.explaining import explain_one
-from auditkit.audit.meant import Meant, meant_for, migrations_of
-from auditkit.audit.reading import scope_of, take
 
 
 def verify(

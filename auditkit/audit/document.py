@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import auditkit
+from auditkit.audit.explained import Explained
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
@@ -16,8 +17,6 @@ from auditkit.resolve.remedy import remedy
 
 if TYPE_CHECKING:
     from auditkit.report.document import Audit
-
-from auditkit.audit.explained import Explained
 
 
 def assemble(

@@ -7,6 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from auditkit import config
+from auditkit.audit.document import assemble
+from auditkit.audit.explained import Explained
+from auditkit.audit.meant import Meant, entries_of, meant_for, migrations_of, try_earlier_texts
+from auditkit.audit.reading import read_all, scope_of, take, unreachable
 from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Case
@@ -22,11 +26,6 @@ from auditkit.progress import Tell, silent
 
 if TYPE_CHECKING:
     from auditkit.report.document import Audit
-
-from auditkit.audit.document import assemble
-from auditkit.audit.explained import Explained
-from auditkit.audit.meant import Meant, entries_of, meant_for, migrations_of, try_earlier_texts
-from auditkit.audit.reading import read_all, scope_of, take, unreachable
 
 
 def explain(

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditkit import config
+from auditkit.audit.deployment import verify
+from auditkit.audit.explaining import explain
 from auditkit.config import Settings
 from auditkit.errors import ConfigError
 from auditkit.progress import Tell, silent
@@ -15,8 +17,6 @@ if TYPE_CHECKING:
     from auditkit.report.document import Audit
     from auditkit.report.rendering import RunDir
 
-from auditkit.audit.deployment import verify
-from auditkit.audit.explaining import explain
 
 #: How many past runs are searched for the moment when a drift began.
 RUNS_LOOKED_AT = 60

@@ -9,12 +9,11 @@ from auditkit.catalog import capture
 from auditkit.catalog.kind import CATALOGS
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Address, Fact, Key, Snapshot
+from auditkit.history.shadow.replayed import Change
+from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
 
 if TYPE_CHECKING:
     import psycopg
-
-from auditkit.history.shadow.replayed import Change
-from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
 
 
 class Follower:

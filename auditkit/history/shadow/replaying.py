@@ -19,16 +19,15 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Key
-from auditkit.progress import Tell, silent
-
-if TYPE_CHECKING:
-    pass
-
 from auditkit.history.shadow.following import Follower
 from auditkit.history.shadow.replayed import Ground, Replay, Step
 from auditkit.history.shadow.running import OWN_OBJECTS, SCHEMA, execute, next_xid, oids_of_own, run
 from auditkit.history.shadow.scratch import Scratch
 from auditkit.history.shadow.store import Store
+from auditkit.progress import Tell, silent
+
+if TYPE_CHECKING:
+    pass
 
 
 def replay(

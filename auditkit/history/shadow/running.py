@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from auditkit.errors import ServerFailed
+from auditkit.history.shadow.replayed import Failure, Step
 from auditkit.history.split import Statement, first_word, split
 
 if TYPE_CHECKING:
     import psycopg
     from psycopg.pq.abc import PGconn, PGresult
 
-from auditkit.history.shadow.replayed import Failure, Step
 
 #: Our own objects in the shadow database live here and are never reported.
 SCHEMA = "auditkit_shadow"

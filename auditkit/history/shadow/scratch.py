@@ -12,12 +12,11 @@ from auditkit.catalog.kinds import quote
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.connect import connect, reason
 from auditkit.errors import ServerFailed
+from auditkit.history.shadow.replayed import Ground
+from auditkit.history.shadow.running import Error, excerpt, execute
 
 if TYPE_CHECKING:
     import psycopg
-
-from auditkit.history.shadow.replayed import Ground
-from auditkit.history.shadow.running import Error, excerpt, execute
 
 
 class Scratch:

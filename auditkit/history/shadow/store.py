@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step
+from auditkit.history.shadow.scratch import Scratch
 
 if TYPE_CHECKING:
     pass
 
-from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step
-from auditkit.history.shadow.scratch import Scratch
 
 KEEP, KEEP_CLUSTERS = 60, 10  # replays in the cache (1 MB each), and how many with their cluster (30 MB)
 
