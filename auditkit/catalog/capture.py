@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import pairwise
+from itertools import compress, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -352,7 +352,7 @@ class _Builder:
             if len(group) == 1:
                 self._add(group[0], result, result.rows)
                 return
-            by_kind: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+            by_kind: dict[str | None, list[tuple[Any, ...]]] = defaultdict(list)
             if "kind" in result.names:
                 place = result.names.index("kind")
                 for row in result.rows:
@@ -361,9 +361,11 @@ class _Builder:
                 place = result.names.index("oid")
                 known = self.names[group[0].parent_catalog]
                 kind_of = {oid: f"{relation} column" for oid, (_, _, relation) in known.items()}
-                for row in result.rows:
-                    by_kind[kind_of.get(row[place], "")].append(row)
-                if by_kind.pop("", None):
+                kinds = [*map(kind_of.get, map(itemgetter(place), result.rows))]
+                by_kind = {
+                    name: [*compress(result.rows, map(name.__eq__, kinds))] for name in {*kinds} - {None}
+                }
+                if None in kinds:
                     self.report.torn.add("the relation of a column")
             for kind in group:
                 if kind.name in by_kind:
@@ -414,12 +416,12 @@ class _Builder:
         parents: Sequence[Any] = columns.get("parent", empty)
         if any(type(parent) is int for parent in parents):
             found = [known.get(parent, _NOBODY) for parent in parents]
-            parents = [entry[0] for entry in found]
-            schemas = [entry[1] for entry in found] if "schema" not in columns else schemas
+            parents = [*map(itemgetter(0), found)]
+            schemas = [*map(itemgetter(1), found)] if "schema" not in columns else schemas
         else:
-            parents = [share(parent, parent) for parent in parents]
+            parents = [*map(share, parents, parents)]
         if "schema" in columns:
-            schemas = [share(schema, schema) for schema in schemas]
+            schemas = [*map(share, schemas, schemas)]
         if kind.identity == "{parent}.{name}":
             identities = [f"{parent}.{name}" for parent, name in zip(parents, quoted, strict=True)]
         elif kind.identity == "{name} on {parent}":
@@ -429,7 +431,7 @@ class _Builder:
             identities = [identity or "?" for identity in identities]
 
         table.identities += identities
-        table.names += [share(name, name) for name in names]
+        table.names += map(share, names, names)
         table.schemas += schemas
         table.parents += parents
         table.oids.extend(oids)
@@ -445,7 +447,7 @@ class _Builder:
                 table.origins[start + i] = f"{known[origin][0]}.{quoted[i]}"
         for catalog in (name for name in columns if name.startswith("pg_")):
             written = table.written.setdefault(catalog, {})
-            written.update((start + i, xid) for i, xid in enumerate(columns[catalog]) if xid)
+            written.update(compress(enumerate(columns[catalog], start), columns[catalog]))
 
     # -- what can only be asked when the rows are known
 
@@ -465,7 +467,7 @@ class _Builder:
         for name, spec in self.specs.items():
             places = [i for i, (_, code) in enumerate(spec) if code == _OID]
             if places:
-                for row in set(self.raw[name]):
+                for row in _distinct(self.raw[name]).values():
                     modifier = row[len(spec)]
                     pairs.update(
                         (row[i], -1 if modifier is None else modifier) for i in places if row[i] is not None
@@ -499,7 +501,6 @@ class _Builder:
             member_of[classid][oid] = extension
         for name in [n for n in KINDS if n in self.tables]:
             kind, table = KINDS[name], self.tables[name]
-            final: dict[tuple[Any, ...], tuple[Value, ...]] = {}
             convert = self._converter(kind, types)
             raw = self.raw.pop(name)
             if kind.definition:
@@ -508,9 +509,8 @@ class _Builder:
                     own = convert(row)
                     table.values.append((*own, texts.get(oid), None, None))
             else:
-                for row in set(raw):
-                    final[row] = (*convert(row), None, None)
-                table.values = [final[row] for row in raw]
+                final = {place: (*convert(row), None, None) for place, row in _distinct(raw).items()}
+                table.values = [*map(final.__getitem__, map(id, raw))]
             if notes := overlay.get(kind.classid):
                 self._annotate(table, notes)
             if member_of:
@@ -545,8 +545,8 @@ class _Builder:
         self, table: Table, notes: dict[tuple[int, int], list[tuple[str, str | None, int]]]
     ) -> None:
         wanted = {oid for oid, _ in notes}
-        for i, (oid, subid) in enumerate(zip(table.oids, table.subids, strict=True)):
-            if oid in wanted and (found := notes.get((oid, subid))):
+        for i in compress(range(len(table)), map(wanted.__contains__, table.oids)):
+            if found := notes.get((table.oids[i], table.subids[i])):
                 comment = next((text for text, provider, _ in found if provider is None), None)
                 labels = tuple(
                     sorted(f"{provider}: {text}" for text, provider, _ in found if provider is not None)
@@ -581,6 +581,11 @@ class _Builder:
                     table.extensions[i] = inherited[name]
 
 
+def _distinct(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Any, ...]]:
+    """Rows by their ``id``: equal ones are the same object, and hashing that many tuples again takes time."""
+    return dict(zip(map(id, rows), rows, strict=True))
+
+
 def _whole(columns: dict[str, Sequence[Any]]) -> list[str | None]:
     """Definitions, of which the server gave only one for all that are alike."""
     heads = columns.get("head") or [""] * len(columns["oid"])
@@ -593,8 +598,8 @@ def _whole(columns: dict[str, Sequence[Any]]) -> list[str | None]:
 def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
     """Positions within each oid without gaps: 1, 2, 4 becomes 1, 2, 3."""
     ranks = list(positions)
-    highest = dict(sorted(zip(oids, positions, strict=True)))
-    gaps = {oid for oid, count in Counter(oids).items() if highest[oid] != count}
+    count = Counter(oids)
+    gaps = {oid for oid, position in zip(oids, positions, strict=True) if position > count[oid]}
     if gaps:
         places: dict[int, list[int]] = defaultdict(list)
         for place, oid in enumerate(oids):

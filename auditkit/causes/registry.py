@@ -14,13 +14,15 @@ CONFIDENCES = ("proven", "consistent", "conjecture")
 class Cause:
     """A reason why an environment is not what its migrations say.
 
-    ``meaning`` is one sentence for people; ``shown_by`` names what distinguishes it from its neighbours.
+    ``meaning`` is one sentence for people; ``shown_by`` names what distinguishes it from its neighbours;
+    ``clause`` is how it reads after the subject of a sentence, with the culprit's name for ``{migration}``.
     """
 
     name: str
     title: str
     meaning: str
     shown_by: str
+    clause: str
     planned: bool = False
 
 
@@ -33,24 +35,28 @@ CAUSES: dict[str, Cause] = {
             "Somebody changed the database directly, not through a migration.",
             "No replay of the migrations produces this state; where transaction ids can be trusted, the catalog row "
             "was last written in a transaction that recorded no migration.",
+            "it was changed by hand, outside any migration",
         ),
         Cause(
             "missing_migration",
             "Migration not applied",
             "A migration in the repository was not applied to this environment.",
             "The ledger has no row for it, and replaying without it gives exactly what the environment has.",
+            "{migration} was never applied there",
         ),
         Cause(
             "unknown_migration",
             "Migration not in the repository",
             "The ledger records a migration whose file is not in the repository.",
             "The ledger row matches no file by version, name or statements.",
+            "a migration was applied that is not among the files",
         ),
         Cause(
             "out_of_order",
             "Applied out of order",
             "Migrations that do not commute were applied in another order than the files have.",
             "The ledger's order differs, and replaying in that order gives exactly what the environment has.",
+            "{migration} was applied out of order",
         ),
         Cause(
             "edited_after_apply",
@@ -58,36 +64,42 @@ CAUSES: dict[str, Cause] = {
             "A migration file was changed after this environment had run it.",
             "The statements or checksum in the ledger differ from the file, and replaying what was really run gives "
             "exactly what the environment has.",
+            "{migration} was edited after it was applied",
         ),
         Cause(
             "applied_not_recorded",
             "Applied but not recorded",
             "A migration's whole effect is present, but the ledger does not know it.",
             "Everything the migration makes is there as it makes it, and its ledger row is missing.",
+            "{migration} was applied but is not recorded",
         ),
         Cause(
             "recorded_not_applied",
             "Recorded but never run",
             "The ledger says a migration was applied, but none of its effect is there.",
             "Everything the migration makes is as if it had never run, although it is recorded.",
+            "{migration} is recorded but was not applied",
         ),
         Cause(
             "environment_difference",
             "The environments themselves differ",
             "Server, extension, collation or owner differ between environments; no migration is to blame.",
             "The difference is a property of the installation, or one owner stands consistently for another.",
+            "the environments themselves differ",
         ),
         Cause(
             "unknown",
             "Not explained",
             "The difference is real, but what is known does not tell why.",
             "A ledger could not be read, a migration could not be replayed, or the signals contradict each other.",
+            "the cause could not be established",
         ),
         Cause(
             "partial_apply",
             "Half applied",
             "A migration stopped half-way.",
             "A prefix of it is present.",
+            "{migration} was applied only in part",
             True,
         ),
         Cause(
@@ -95,6 +107,7 @@ CAUSES: dict[str, Cause] = {
             "Hotfix captured later",
             "A manual change that a later migration wrote down.",
             "Same content, but the last writer is no migration.",
+            "a hotfix was made by hand and captured by {migration} later",
             True,
         ),
         Cause(
@@ -102,6 +115,7 @@ CAUSES: dict[str, Cause] = {
             "Hotfix taken back",
             "A manual change that was undone.",
             "Same content, foreign transaction id.",
+            "a hotfix was made by hand and taken back",
             True,
         ),
         Cause(
@@ -109,6 +123,7 @@ CAUSES: dict[str, Cause] = {
             "Recorded under another version",
             "The same migration under another version number.",
             "Same statements, other version.",
+            "{migration} is recorded under another version",
             True,
         ),
         Cause(
@@ -116,6 +131,7 @@ CAUSES: dict[str, Cause] = {
             "History squashed",
             "Old rows, one new file with the same end state.",
             "Same end state, other rows.",
+            "the history was squashed into a baseline",
             True,
         ),
     )

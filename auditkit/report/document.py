@@ -19,6 +19,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from auditkit.causes.registry import CAUSES
 from auditkit.errors import AuditError, ConfigError
 
 if TYPE_CHECKING:
@@ -33,24 +34,6 @@ SEVERITIES = ("critical", "high", "medium", "low", "info")
 CONFIDENCES = ("proven", "consistent", "conjecture")
 #: Worst first: the order in which environments and runs are shown.
 VERDICTS = ("FAIL", "INCOMPLETE", "WARN", "PASS")
-
-#: How each cause reads after the subject of a sentence. ``{migration}`` is the culprit, where there is one.
-CAUSES: dict[str, str] = {
-    "manual_change": "it was changed by hand, outside any migration",
-    "missing_migration": "{migration} was never applied there",
-    "unknown_migration": "a migration was applied that is not among the files",
-    "out_of_order": "{migration} was applied out of order",
-    "edited_after_apply": "{migration} was edited after it was applied",
-    "applied_not_recorded": "{migration} was applied but is not recorded",
-    "recorded_not_applied": "{migration} is recorded but was not applied",
-    "environment_difference": "the environments themselves differ",
-    "partial_apply": "{migration} was applied only in part",
-    "captured_hotfix": "a hotfix was made by hand and captured by {migration} later",
-    "reverted_hotfix": "a hotfix was made by hand and taken back",
-    "restamped": "{migration} is recorded under another version",
-    "rebaselined": "the history was squashed into a baseline",
-    "unknown": "the cause could not be established",
-}
 
 _TEXT, _TIME, _COUNT = "str", "time", "Int64"
 #: Columns of the frames of :class:`Audit`. ``time`` is ``datetime64[us, UTC]``; a tuple is an ordered categorical.
@@ -386,7 +369,13 @@ def cause_of(finding: Mapping[str, Any]) -> str:
     """A finding's cause as a clause, with the culprit migration's name in it."""
     culprit = finding.get("migration") or {}
     name = "_".join(part for part in (culprit.get("version"), culprit.get("name")) if part) or "a migration"
-    return CAUSES.get(finding["cause"], str(finding["cause"]).replace("_", " ")).replace("{migration}", name)
+    return _clause(str(finding["cause"])).replace("{migration}", name)
+
+
+def _clause(cause: str) -> str:
+    """A cause of a newer version has no clause here yet; its name will do."""
+    known = CAUSES.get(cause)
+    return known.clause if known else cause.replace("_", " ")
 
 
 def compare_runs(
