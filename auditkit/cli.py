@@ -64,6 +64,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             if isinstance(error, click.UsageError) and error.ctx
             else ""
         )
+        if isinstance(error, click.NoSuchOption) and error.option_name in ("--config", "--quiet", "-q"):
+            usage = f"; it goes before the command: `auditkit {error.option_name} … COMMAND`"
         code = _complain(error.format_message().rstrip(".") + usage, 2)
     except AuditError as error:
         code = _complain(str(error), error.exit_code)
