@@ -60,21 +60,27 @@ def frame(columns: Mapping[str, str], data: Mapping[str, Sequence[Any]]) -> pd.D
     import pandas as pd
 
     length = max((len(values) for values in data.values()), default=0)
+    values = {name: data.get(name, [None] * length) for name in columns}
     series = {
-        name: pd.Series(data.get(name, [None] * length), dtype=_dtype(dtype))
+        name: text(values[name]) if dtype == "str" else pd.Series(values[name], dtype=dtype)
         for name, dtype in columns.items()
     }
     return pd.DataFrame(series)
+
+
+def text(values: Sequence[str | None]) -> pd.Series[str]:
+    """A column of text; by way of Arrow, which is several times as quick as pandas' own way."""
+    import pandas as pd
+    import pyarrow as pa
+
+    array = pa.array(values, pa.large_string())
+    if int(pd.__version__.split(".")[0]) < 3:
+        # pandas 2 knows no dtype named str for text; its StringDtype behaves alike.
+        return pd.Series(array.to_pylist(), dtype=pd.StringDtype())
+    return pd.Series(pd.array(array, dtype="str"), copy=False)
 
 
 def from_records(columns: Mapping[str, str], records: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """The same from one mapping per row."""
     rows = list(records)
     return frame(columns, {name: [row.get(name) for row in rows] for name in columns})
-
-
-def _dtype(dtype: str) -> Any:
-    import pandas as pd
-
-    # pandas 2 knows no dtype named str for text; its StringDtype behaves alike.
-    return pd.StringDtype() if dtype == "str" and int(pd.__version__.split(".")[0]) < 3 else dtype

@@ -445,3 +445,42 @@ def test_messages_hold_no_secret() -> None:
     with pytest.raises(Exception, match="cannot connect") as error:
         capture("postgresql://someone:hunter2@127.0.0.1:1/none", name="production")
     assert not re.search("hunter2", str(error.value))
+
+
+def test_what_reads_alike_reads_as_the_server_writes_it(home: Server) -> None:
+    """Definitions taken over from another table: trees that are equal say nothing of names, types, collations."""
+    home.create_database("alike")
+    conninfo = home.conninfo("alike")
+    tables = {
+        "a": ("x integer", "y text"),
+        "b": ("x integer", "y text"),
+        '"CREATE INDEX USING b"': ("x integer", "y text"),
+        "renamed": ("z integer", "y text"),
+        "also": ("x integer", "w text"),
+        "varying": ("x integer", "y varchar"),
+        "collated": ("x integer", 'y text COLLATE "C"'),
+    }
+    for table, columns in tables.items():
+        x, y = (column.split()[0] for column in columns)
+        execute(
+            conninfo,
+            f"CREATE TABLE {table} ({', '.join(columns)}, CHECK ({x} > 0), CHECK ({y} <> '' OR {x} < 9))",
+            f"ALTER TABLE {table} ADD CHECK ({y} > '5') NOT VALID, ADD CHECK ({table} IS NOT NULL), ADD CHECK (true)",
+            f"CREATE INDEX ON {table} ({x})",
+            f"CREATE INDEX ON {table} ({y}, {x} DESC)",
+            f"CREATE INDEX ON {table} ({y} text_pattern_ops) INCLUDE ({x}) WITH (fillfactor = 70)",
+            f'CREATE INDEX ON {table} ({y} COLLATE "C")',
+            f"CREATE UNIQUE INDEX ON {table} ((lower({y}) || {x}), {x}) WHERE {y} <> {x}::text",
+            f"CREATE INDEX ON {table} (({table} IS NULL))",
+        )
+    execute(conninfo, "ALTER TABLE a RENAME y TO moved")
+    snapshot = snap(conninfo)
+    with connect(conninfo) as connection:
+        for kind, function in (("index", "pg_get_indexdef"), ("table constraint", "pg_get_constraintdef")):
+            rows = connection.execute(
+                f"SELECT o::int8, {function}(o) FROM unnest(%s::int8[]::oid[]) o",
+                [list(snapshot.tables[kind].oids)],
+            )
+            expected = dict(rows.fetchall())
+            assert expected == {fact.oid: fact.attributes["definition"] for fact in snapshot.iter(kind)}
+            assert len(expected) == (6 if kind == "index" else 5) * len(tables)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from auditkit import frames
@@ -183,6 +183,7 @@ def test_a_file_that_was_cut_short_anywhere_is_refused(saved: Path) -> None:
         assert "\n" not in str(error.value)
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_file_with_one_altered_byte_is_refused_or_equal(data: st.DataObject) -> None:
     import tempfile

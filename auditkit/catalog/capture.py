@@ -373,7 +373,7 @@ class _Builder:
 
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
         count, share = len(rows), self._shared.setdefault
-        columns: dict[str, Sequence[Any]] = dict(zip(result.names, zip(*rows, strict=True), strict=True))
+        columns: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
         if "alike" in columns:
             columns["definition"] = _whole(columns)
         empty: list[Any] = [None] * count
@@ -584,6 +584,15 @@ class _Builder:
 def _distinct(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Any, ...]]:
     """Rows by their ``id``: equal ones are the same object, and hashing that many tuples again takes time."""
     return dict(zip(map(id, rows), rows, strict=True))
+
+
+def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+    """Rows as columns, as many at a time as the processor's cache holds."""
+    columns: list[list[Any]] = [[] for _ in rows[0]]
+    for start in range(0, len(rows), 500):
+        for column, values in zip(columns, zip(*rows[start : start + 500], strict=True), strict=True):
+            column.extend(values)
+    return columns
 
 
 def _whole(columns: dict[str, Sequence[Any]]) -> list[str | None]:

@@ -375,29 +375,25 @@ class Snapshot:
 
     def table(self, kind: str) -> pd.DataFrame:
         """The facts of one kind, wide: identity, schema, parent, extension, then each attribute."""
+        import numpy as np
         import pandas as pd
 
+        from auditkit import frames
+
         table = self.tables.get(kind) or Table(kind, ())
-        length = range(len(table))
         columns: dict[str, Any] = {
-            "identity": pd.Series(table.identities, dtype="str"),
-            "schema": pd.Series(table.schemas, dtype="str"),
-            "parent": pd.Series(table.parents, dtype="str"),
-            "extension": pd.Series([table.extensions.get(i) for i in length], dtype="str"),
+            "identity": frames.text(table.identities),
+            "schema": frames.text(table.schemas),
+            "parent": frames.text(table.parents),
+            "extension": frames.text([*map(table.extensions.get, range(len(table)))]),
         }
         # Facts share their values: convert each distinct tuple once and repeat it.
-        places: dict[int, int] = {}
-        distinct: list[tuple[Value, ...]] = []
-        codes = []
-        for values in table.values:
-            code = places.get(id(values))
-            if code is None:
-                code = places[id(values)] = len(distinct)
-                distinct.append(values)
-            codes.append(code)
+        distinct = dict(zip(map(id, table.values), table.values, strict=True))
+        places = {place: code for code, place in enumerate(distinct)}
+        codes = np.fromiter(map(places.__getitem__, map(id, table.values)), np.intp, len(table))
         for n, name in enumerate(table.attributes):
-            series = _series([values[n] for values in distinct])
-            columns[name if name not in columns else f"{name}_"] = series.take(codes).reset_index(drop=True)
+            array = _series([values[n] for values in distinct.values()]).array
+            columns[name if name not in columns else f"{name}_"] = array.take(codes)
         return pd.DataFrame(columns)
 
     @property
