@@ -1,12 +1,36 @@
 """One audit from beginning to end: read the environments, replay what was meant, explain, tell.
 
 These functions are what the command line and the notebooks call; everything they use lives in the rooms of
-the house (catalog → history → causes → resolve → report) and is joined only here.
+the house (catalog → history → causes → resolve → report) and is joined only here. Each is imported when it is
+first used, because ``diff`` needs little of it.
 """
 
-from auditkit.audit.deployment import verify
-from auditkit.audit.explaining import explain
-from auditkit.audit.reading import diff, history, scope_of, take
-from auditkit.audit.reports import report, scheduled
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from auditkit.audit.deployment import verify
+    from auditkit.audit.explaining import explain
+    from auditkit.audit.reading import diff, history, scope_of, take
+    from auditkit.audit.reports import report, scheduled
 
 __all__ = ["diff", "explain", "history", "report", "scheduled", "scope_of", "take", "verify"]
+
+_HOME = {
+    "diff": "reading",
+    "explain": "explaining",
+    "history": "reading",
+    "report": "reports",
+    "scheduled": "reports",
+    "scope_of": "reading",
+    "take": "reading",
+    "verify": "deployment",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)

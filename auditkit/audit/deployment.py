@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit import config
-from auditkit.audit.document import assemble, delta_json
+from auditkit.audit.document import assemble
 from auditkit.audit.explained import Explained
 from auditkit.audit.explaining import explain_one
 from auditkit.audit.meant import Meant, meant_for, migrations_of
@@ -168,10 +168,10 @@ def _deploy(
         "before": _moment(old, matrix, "before"),
         "after": _moment(new, matrix, name),
         "deployed": [{"version": r.version, "name": r.name} for r in deployed],
-        "intended": [delta_json(d) for d in intended],
-        "actual": [delta_json(d) for d in actual],
-        "unintended": [delta_json(d) for d in unintended],
-        "absent": [delta_json(d) for d in absent],
+        "intended": [d.as_dict() for d in intended],
+        "actual": [d.as_dict() for d in actual],
+        "unintended": [d.as_dict() for d in unintended],
+        "absent": [d.as_dict() for d in absent],
         "ledger": [
             {
                 "version": r.version,

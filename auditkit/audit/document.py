@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import auditkit
 from auditkit.audit.explained import Explained
-from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
 from auditkit.config import Settings
@@ -39,7 +38,7 @@ def assemble(
     findings = worst_first({**_finding(f), "remedy": remedy(f, e.case)} for e in cases for f in e.findings)
     by_delta = {id(d): f.id for e in cases for f in e.findings for d in f.deltas}
     deltas = [
-        {"environment": e.case.environment, **delta_json(d), "finding": by_delta.get(id(d))}
+        {"environment": e.case.environment, **d.as_dict(), "finding": by_delta.get(id(d))}
         for e in cases
         for d in e.compared.deltas
     ]
@@ -74,21 +73,6 @@ def assemble(
 
 def _now() -> str:
     return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def delta_json(delta: Delta) -> dict[str, Any]:
-    return {
-        "kind": delta.kind,
-        "identity": delta.identity,
-        "change": delta.change,
-        "attribute": delta.attribute,
-        "left": _plain(delta.left),
-        "right": _plain(delta.right),
-    }
-
-
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from auditkit.audit.document import delta_json
-from auditkit.audit.meant import ground_for, migrations_of, steps_of
 from auditkit.catalog.capture import capture
 from auditkit.catalog.compare import Scope, compare
 from auditkit.catalog.snapshot import Snapshot
@@ -16,11 +14,14 @@ from auditkit.config import Settings, Source
 from auditkit.connect import connect
 from auditkit.errors import AuditError, ConfigError
 from auditkit.history import ledgers, platform
-from auditkit.history.dialect import translated
-from auditkit.history.ledgers import History
-from auditkit.history.shadow import Replay, replay
-from auditkit.history.states import HistoryMatrix, states
 from auditkit.progress import Tell, silent
+
+if TYPE_CHECKING:
+    from auditkit.history.ledgers import History
+    from auditkit.history.shadow import Replay
+    from auditkit.history.states import HistoryMatrix
+
+# What only a replay or a history needs is imported there: two databases are compared in half a second.
 
 
 def take(source: Source, settings: Settings, *, progress: Tell = silent) -> Snapshot:
@@ -48,6 +49,9 @@ def _end_state(
     source: Source, settings: Settings, like: Snapshot | None, progress: Tell
 ) -> tuple[Replay, platform.Base]:
     """What the migrations lead to when they are replayed on a ground like that of the database *like*."""
+    from auditkit.audit.meant import ground_for, migrations_of, steps_of
+    from auditkit.history.shadow import replay
+
     migrations = migrations_of(settings, ref=source.value or None)
     ground, base = ground_for(settings, like, migrations)
     result = replay(steps_of(migrations), ground, progress=progress)
@@ -103,6 +107,8 @@ def diff(left: Source, right: Source, settings: Settings, *, progress: Tell = si
         taken = list(pool.map(lambda source: take(source, settings, progress=progress), databases))
     base = None
     if len(taken) == 1:
+        from auditkit.history.dialect import translated
+
         result, base = _end_state(left if left.type == "migrations" else right, settings, taken[0], progress)
         there = translated(taken[0], result)
         sides = [result.final if source.type == "migrations" else there for source in sources]
@@ -117,7 +123,7 @@ def diff(left: Source, right: Source, settings: Settings, *, progress: Tell = si
         "left": left.name,
         "right": right.name,
         "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
-        "deltas": [delta_json(delta) for delta in compared.deltas],
+        "deltas": [delta.as_dict() for delta in compared.deltas],
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
         "not_checked": not_checked,
     }
@@ -127,6 +133,9 @@ def history(
     sources: Sequence[Source], settings: Settings, *, progress: Tell = silent
 ) -> tuple[HistoryMatrix, list[dict[str, Any]]]:
     """The matrix of migrations and environments, and what could not be read."""
+    from auditkit.audit.meant import migrations_of
+    from auditkit.history.states import states
+
     migrations = migrations_of(settings)
     histories: dict[str, History] = {}
     problems: list[dict[str, Any]] = []

@@ -61,6 +61,18 @@ class Delta:
         """(kind, identity)."""
         return self.kind, self.identity
 
+    def as_dict(self) -> dict[str, object]:
+        """As the JSON documents have it: kind, identity, change, attribute, left, right."""
+        left, right = (list(v) if isinstance(v, tuple) else v for v in (self.left, self.right))
+        return {
+            "kind": self.kind,
+            "identity": self.identity,
+            "change": self.change,
+            "attribute": self.attribute,
+            "left": left,
+            "right": right,
+        }
+
     @property
     def severity(self) -> Severity:
         """How bad, by what the kind declares."""

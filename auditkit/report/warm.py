@@ -31,7 +31,7 @@ WARM = (
     "pandas",
     "pyarrow",
     "psycopg",
-    "auditkit.audit",
+    "auditkit.audit.reports",
     "auditkit.report.figures",
     "auditkit.report.parameters",
 )
