@@ -26,7 +26,6 @@ from typing import TYPE_CHECKING, Literal
 
 from auditkit.catalog.grants import OWNER, PUBLIC, quote, unquote
 from auditkit.catalog.kinds import KINDS, literal
-from auditkit.history.split import split
 
 if TYPE_CHECKING:
     from auditkit.catalog.snapshot import Fact, Key, Snapshot
@@ -315,6 +314,8 @@ def _bootstrap() -> str:
 
 
 def _bootstrap_statements() -> list[str]:
+    from auditkit.history.split import split
+
     statements = [s.text for s in split(_bootstrap())]
     # The script creates those extensions that the server has; by name, a stand-in is made for the others.
     preinstalled = re.findall(r"\('([\w-]+)', '(\w+)'\)", statements[-1])
@@ -712,6 +713,8 @@ class _Audited:
 
 def _of_new_project(pattern: str) -> list[str]:
     """The bootstrap's statements that match *pattern*."""
+    from auditkit.history.split import split
+
     return [s.text for s in split(_bootstrap()) if re.match(pattern, _without_comments(s.text).strip())]
 
 
