@@ -8,7 +8,6 @@ saved snapshots; a password in a settings file is refused.
 from __future__ import annotations
 
 import datetime as dt
-import difflib
 import os
 import re
 import tomllib
@@ -353,6 +352,8 @@ def _check_keys(section: Mapping[str, Any], name: str, where: str) -> None:
 
 
 def _suggest(word: str, known: Iterable[str]) -> str:
+    import difflib
+
     close = difflib.get_close_matches(word, list(known), n=1)
     return f", did you mean '{close[0]}'?" if close else ""
 

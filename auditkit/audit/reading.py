@@ -69,7 +69,7 @@ def _end_state(
 def _capture(source: Source) -> Snapshot:
     """Catalog and ledgers of a live environment, over short read-only sessions."""
     with connect(source.conninfo, name=source.name) as connection:
-        snapshot = capture(source.conninfo, name=source.name)
+        snapshot = capture(connection, name=source.name, conninfo=source.conninfo)
         snapshot.ledgers = ledgers.read_ledgers(connection)
     return snapshot
 

@@ -791,6 +791,7 @@ def capture(
     kinds: Collection[str] | None = None,
     edges: bool = True,
     workers: int = 2,
+    conninfo: str | None = None,
 ) -> Snapshot:
     """Read the catalog of a database, guarded against changes made meanwhile.
 
@@ -800,6 +801,7 @@ def capture(
         kinds: names of the kinds to read; all by default.
         edges: whether to read dependencies too (``Snapshot.edges``, ``holders``, ``dependents``).
         workers: most sessions to use at once; more than one only for big databases.
+        conninfo: where further sessions connect to, if *source* is a connection.
 
     Returns:
         A snapshot; ``manifest["status"]`` is ``incomplete`` when the catalog never stood still.
@@ -814,7 +816,8 @@ def capture(
     collecting = gc.isenabled()
     gc.disable()  # hundreds of thousands of tuples and not one cycle
     try:
-        return _capture(connection, source, name, kinds, edges, workers)
+        more = source if isinstance(source, str) else conninfo
+        return _capture(connection, more, name, kinds, edges, workers)
     except psycopg.Error as error:
         raise Unreadable(
             f"{name or 'the database'}: cannot be read: {reason(error)}; run the audit again"
@@ -828,7 +831,7 @@ def capture(
 
 def _capture(
     connection: Connection,
-    source: str | Connection,
+    more: str | None,
     name: str | None,
     kinds: Collection[str] | None,
     edges: bool,
@@ -855,8 +858,8 @@ def _capture(
             slices: list[tuple[int, int]] = []
             if counts["pg_attribute"] > BIG:
                 slices = _slices(connection, counts["pg_attribute"])
-                while len(helpers) < workers - 1 and isinstance(source, str):
-                    helpers.append(connect(source, name=name))
+                while len(helpers) < workers - 1 and more is not None:
+                    helpers.append(connect(more, name=name))
                     _server(helpers[-1])
                     _polite(helpers[-1])
             finish, report = _read(connection, groups, helpers=helpers, slices=slices)
