@@ -84,7 +84,6 @@ def verify(
             tuple(e for e in matrix.environments if e.name != "before"),
             matrix.notes,
         ),
-        snapshots={source.name: new},
         problems=[],
         settings=settings,
         baseline="migrations",

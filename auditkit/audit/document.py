@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import auditkit
 from auditkit.audit.explained import Explained
-from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
 from auditkit.config import Settings
 from auditkit.history.states import HistoryMatrix
@@ -22,7 +21,6 @@ def assemble(
     cases: Sequence[Explained],
     matrix: HistoryMatrix,
     *,
-    snapshots: Mapping[str, Snapshot],
     problems: list[dict[str, Any]],
     settings: Settings,
     baseline: str,

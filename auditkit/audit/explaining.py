@@ -87,7 +87,6 @@ def explain(
     return assemble(
         cases,
         matrix,
-        snapshots=snapshots,
         problems=problems,
         settings=settings,
         baseline=baseline,

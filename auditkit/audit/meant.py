@@ -316,7 +316,6 @@ def entries_of(
                 applied=applied.get(n),
                 content=cell.content if cell else None,
                 xmin=cell.row["xmin"] if cell and cell.row else None,
-                age=cell.row["age"] if cell and cell.row else None,
                 commit=commit.id if commit else None,
                 author=commit.author if commit else None,
                 edits=len(edits),

@@ -452,7 +452,8 @@ def _default_privileges(search: Search) -> None:
         given = set(_grants(meant and meant.attributes.get("grants"))) ^ set(
             _grants(here and here.attributes.get("grants"))
         )
-        schema = (meant or here).schema if meant or here else None  # type: ignore[union-attr]
+        fact = meant or here
+        schema = fact.schema if fact else None
         kinds = _PRIVILEGES_ON.get(key[1].rsplit(" ", 1)[-1], set())
         rest = [
             k

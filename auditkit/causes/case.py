@@ -34,7 +34,6 @@ class Entry:
     applied: int | None
     content: str | None = None
     xmin: int | None = None
-    age: int | None = None
     commit: str | None = None
     author: str | None = None
     edits: int = 0

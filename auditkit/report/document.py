@@ -32,8 +32,6 @@ HANDED_OVER = "AUDITKIT_AUDIT_FILE"
 #: Worst first. ``info`` never fails an audit.
 SEVERITIES = ("critical", "high", "medium", "low", "info")
 CONFIDENCES = ("proven", "consistent", "conjecture")
-#: Worst first: the order in which environments and runs are shown.
-VERDICTS = ("FAIL", "INCOMPLETE", "WARN", "PASS")
 
 _TEXT, _TIME, _COUNT = "str", "time", "Int64"
 #: Columns of the frames of :class:`Audit`. ``time`` is ``datetime64[us, UTC]``; a tuple is an ordered categorical.

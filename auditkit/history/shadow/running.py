@@ -135,15 +135,9 @@ class Error:
         if self.position:
             text = statement.text
             skipped = len(text) - len(text.lstrip())
-            line_of_start = statement.line - text[: self._first(text)].count("\n")
+            line_of_start = statement.line - text[: first_word(text)].count("\n")
             line = line_of_start + text[: max(self.position - 1, skipped)].count("\n")
         return Failure(number, line, self.message, self.sqlstate, excerpt(statement.text))
-
-    @staticmethod
-    def _first(text: str) -> int:
-        from auditkit.history.split import first_word
-
-        return first_word(text)
 
 
 def execute(connection: psycopg.Connection[Any], sql: str) -> Error | None:
