@@ -395,11 +395,12 @@ def test_the_cache_is_private_reused_and_never_trusted_when_it_differs(
     (kept,) = clusters.iterdir()
     assert clusters.stat().st_mode & 0o777 == 0o700
 
-    (kept / "marker").touch()
+    (tmp_path / "marker").touch()
+    subprocess.run(["tar", "-C", str(tmp_path), "-rf", str(kept / "data.tar"), "./marker"], check=True)
     with start() as reused:
         assert (reused.datadir / "marker").exists()
 
-    (kept / "PG_VERSION").write_text("9\n")
+    (kept / "auditkit-cluster.json").write_text("{}\n")
     with start() as fresh:
         assert not (fresh.datadir / "marker").exists()
 

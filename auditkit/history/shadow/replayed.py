@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.errors import ServerFailed
 from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step
 from auditkit.history.shadow.scratch import Scratch
 
@@ -75,7 +77,8 @@ class Store:
             return
         self._pending = self._new_folder()
         if self.clusters:
-            scratch.server.freeze(self._pending / "cluster")
+            with contextlib.suppress(ServerFailed):  # a cluster that cannot be kept only costs time
+                scratch.server.freeze(self._pending / "cluster")
 
     def keep(self, result: Replay) -> None:
         if self._pending is None or not result.final.complete:
