@@ -19,7 +19,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, cached_property, partial
 from itertools import compress, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
@@ -130,7 +130,7 @@ def _guard_sql(version: int) -> str:
 
 def _touched_sql(version: int, restricted: bool) -> str:
     parts = [
-        f"SELECT '{w.catalog}', {w.classid}::oid, {w.oid}, {w.subid}::int4, {w.anchor or w.oid}, xmin "
+        f"SELECT '{w.catalog}', {w.classid}::oid, {w.oid}, {w.subid}::int4, {w.anchor or w.oid}, xmin, {w.kinds} "
         f"FROM {w.catalog} WHERE ({w.where}) AND age(xmin) <= (SELECT age(%(since)s::text::xid))"
         for w in WATCHED
         if version // 10000 >= w.since and (restricted or not w.restricted)
@@ -981,12 +981,12 @@ def capture_all(sources: Sequence[tuple[str, str]], *, edges: bool = True) -> li
 
 @dataclass(frozen=True)
 class Touched:
-    """Catalog rows written by some transactions: ``(catalog, classid, oid, subid, anchor, xmin)`` each.
+    """Catalog rows written by some transactions: ``(catalog, classid, oid, subid, anchor, xmin, kinds)`` each.
 
     False if there are none. ``anchors`` are the oids to read again, with 0 for what is cluster-wide.
     """
 
-    rows: tuple[tuple[str, int, int, int, int, int], ...]
+    rows: tuple[tuple[str, int, int, int, int, int, str | None], ...]
 
     def __bool__(self) -> bool:
         return bool(self.rows)
@@ -996,20 +996,26 @@ class Touched:
         """What ``read_facts`` has to read again."""
         return {0, *(row[4] for row in self.rows), *(row[2] for row in self.rows)}
 
-    @property
-    def catalogs(self) -> set[str]:
-        """The catalogs that hold the rows, and those of the objects that comments are on."""
-        names = {classid: catalog for catalog, classid in CATALOGS.items()}
-        return {row[0] for row in self.rows} | {names[row[1]] for row in self.rows if row[1] in names}
-
-    @property
+    @cached_property
     def kinds(self) -> frozenset[str]:
         """The kinds ``read_facts`` reads again: of an anchor's facts, those of other kinds are as they were.
 
-        Which roles count as used can change without a row of theirs: cluster-wide kinds are then not among them.
+        Unless something was renamed, which changes what mentions it; and which roles count as used can change
+        without a row of theirs, so that cluster-wide kinds are then not among them.
         """
-        catalogs = self.catalogs
-        return frozenset(kind.name for kind in KINDS.values() if not catalogs.isdisjoint(kind.sources))
+        parts = {(catalog, classid, kinds) for catalog, classid, _, _, _, _, kinds in self.rows}
+        return frozenset().union(*(_kinds_of(*part) for part in parts))
+
+
+@cache
+def _kinds_of(catalog: str, classid: int, kinds: str | None) -> frozenset[str]:
+    """The kinds a row of *catalog* is part of: those it names, else those of the object that a comment is on,
+    else all whose queries use the catalog."""
+    if kinds is not None:
+        return frozenset(kinds.split(",")) & KINDS.keys()
+    if classid:
+        return frozenset(kind.name for kind in KINDS.values() if kind.classid == classid)
+    return frozenset(kind.name for kind in KINDS.values() if catalog in kind.sources)
 
 
 def _keep_plans(connection: Connection, server: _Server) -> None:

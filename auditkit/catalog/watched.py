@@ -12,6 +12,22 @@ _NO_TEMPORARY = "(NOT EXISTS (SELECT FROM temporary) OR {} NOT IN (SELECT oid FR
 _SCHEMA_IS_TEMPORARY = "(SELECT oid FROM pg_namespace WHERE nspname ~ '^pg_(toast_)?temp')"
 
 
+def _relation(oid: str, *, column: bool = False) -> str:
+    """SQL: the kind that a relation, or a column of it, is; NULL if none shows it."""
+    names = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
+    own = {"i": "index", "I": "index", "c": "type", "S": "sequence"}
+    if column:
+        names = {letter: f"{name} column" for letter, name in names.items()}
+        own |= {"c": "composite type column"}
+    cases = " ".join(f"WHEN '{letter}' THEN '{name}'" for letter, name in (names | own).items())
+    return f"(SELECT CASE relkind {cases} ELSE '' END FROM pg_class of WHERE of.oid = {oid})"
+
+
+#: SQL: what a comment or label is on, as far as its catalog does not tell.
+_NOTED = f"""CASE WHEN classoid = 1259 AND objsubid = 0 THEN {_relation("objoid")}
+                  WHEN classoid = 1259 THEN {_relation("objoid", column=True)} END"""
+
+
 @dataclass(frozen=True)
 class Watched:
     """A catalog whose rows facts are made of.
@@ -25,6 +41,8 @@ class Watched:
         subid: expression for the column number.
         classid: expression for the catalog of the object that a comment or label is on.
         restricted: only superusers may read it.
+        kinds: expression for the kinds the row is a part of, separated by commas, where not all whose queries use
+            the catalog can be meant. What else depends on the row does so by names: see ``Touched.kinds``.
     """
 
     catalog: str
@@ -35,6 +53,7 @@ class Watched:
     subid: str = "0"
     classid: str = "0"
     restricted: bool = False
+    kinds: str = "NULL"
 
 
 WATCHED: tuple[Watched, ...] = (
@@ -47,22 +66,31 @@ WATCHED: tuple[Watched, ...] = (
         "adrelid",
         where=f"oid >= 16384 AND {_NO_TEMPORARY.format('adrelid')}",
         subid="adnum",
+        kinds=_relation("adrelid", column=True),
     ),
     Watched(
         "pg_attribute",
         "attrelid",
         where=f"attrelid >= 16384 AND attnum > 0 AND {_NO_TEMPORARY.format('attrelid')}",
         subid="attnum",
+        kinds=_relation("attrelid", column=True),
     ),
     Watched("pg_auth_members", "roleid", "0::oid", "member >= 16384"),
     Watched("pg_authid", anchor="0::oid", restricted=True),
     Watched("pg_cast"),
-    Watched("pg_class", where="oid >= 16384 AND relpersistence <> 't'"),
+    Watched(
+        "pg_class",
+        where="oid >= 16384 AND relpersistence <> 't'",
+        kinds=_relation("pg_class.oid"),
+    ),
     Watched("pg_collation"),
     Watched(
         "pg_constraint",
         anchor="CASE WHEN conrelid <> 0 THEN conrelid ELSE contypid END",
         where=f"oid >= 16384 AND connamespace NOT IN {_SCHEMA_IS_TEMPORARY}",
+        kinds="CASE WHEN contypid <> 0 THEN 'domain constraint' WHEN contype IN ('p', 'u', 'x') "
+        f"THEN 'table constraint,index' WHEN contype = 'n' THEN {_relation('conrelid', column=True)} "
+        "ELSE 'table constraint' END",
     ),
     Watched("pg_conversion"),
     Watched("pg_database", where=f"oid = {THIS_DATABASE}"),
@@ -81,6 +109,7 @@ WATCHED: tuple[Watched, ...] = (
         where="objoid >= 16384 OR objoid = 2200",
         subid="objsubid",
         classid="classoid",
+        kinds=_NOTED,
     ),
     Watched("pg_enum", "enumtypid", where="enumtypid >= 16384"),
     Watched("pg_event_trigger"),
@@ -102,18 +131,27 @@ WATCHED: tuple[Watched, ...] = (
     Watched("pg_opfamily"),
     Watched("pg_partitioned_table", "partrelid", where="partrelid >= 16384"),
     Watched("pg_policy", anchor="polrelid"),
-    Watched("pg_proc"),
+    Watched(
+        "pg_proc",
+        kinds="CASE prokind WHEN 'a' THEN 'aggregate' WHEN 'p' THEN 'procedure' ELSE 'function' END",
+    ),
     Watched("pg_publication"),
     Watched("pg_publication_namespace", anchor="pnpubid", since=15),
     Watched("pg_publication_rel", anchor="prpubid"),
     Watched("pg_range", "rngtypid", where="rngtypid >= 16384"),
-    Watched("pg_rewrite", anchor="ev_class", where=f"oid >= 16384 AND {_NO_TEMPORARY.format('ev_class')}"),
+    Watched(
+        "pg_rewrite",
+        anchor="ev_class",
+        where=f"oid >= 16384 AND {_NO_TEMPORARY.format('ev_class')}",
+        kinds=f"CASE rulename WHEN '_RETURN' THEN {_relation('ev_class')} ELSE 'rule' END",
+    ),
     Watched(
         "pg_seclabel",
         "objoid",
         where="objoid >= 16384 OR objoid = 2200",
         subid="objsubid",
         classid="classoid",
+        kinds=_NOTED,
     ),
     Watched("pg_sequence", "seqrelid", where="seqrelid >= 16384"),
     Watched(
@@ -124,13 +162,22 @@ WATCHED: tuple[Watched, ...] = (
     ),
     Watched("pg_statistic_ext", anchor="stxrelid"),
     Watched("pg_transform"),
-    Watched("pg_trigger", anchor="tgrelid", where=f"oid >= 16384 AND {_NO_TEMPORARY.format('tgrelid')}"),
+    Watched(
+        "pg_trigger",
+        anchor="tgrelid",
+        where=f"oid >= 16384 AND {_NO_TEMPORARY.format('tgrelid')}",
+        kinds="CASE WHEN tgconstraint = 0 THEN 'trigger' ELSE 'trigger,table constraint' END",
+    ),
     Watched("pg_ts_config"),
     Watched("pg_ts_config_map", "mapcfg", where="mapcfg >= 16384"),
     Watched("pg_ts_dict"),
     Watched("pg_ts_parser"),
     Watched("pg_ts_template"),
-    Watched("pg_type", where=f"oid >= 16384 AND typnamespace NOT IN {_SCHEMA_IS_TEMPORARY}"),
+    Watched(
+        "pg_type",
+        where=f"oid >= 16384 AND typnamespace NOT IN {_SCHEMA_IS_TEMPORARY}",
+        kinds=f"CASE WHEN typrelid = 0 THEN 'type' ELSE {_relation('typrelid')} END",
+    ),
 )
 
 #: Catalogs whose rows are parts of facts, under an oid of their own.
