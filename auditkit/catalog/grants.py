@@ -50,7 +50,7 @@ _DEFAULTS = {
 }
 _ITEM = re.compile(r'("(?:[^"]|"")*"|[^"=]*)=([^/]*)/', re.DOTALL)
 _ELEMENT = re.compile(r'"((?:[^"\\]|\\.)*)"|([^,{}]+)', re.DOTALL)
-_SAFE = re.compile(r"[a-z_][a-z0-9_$]*")
+_SAFE = re.compile(r"[a-z_][a-z0-9_]*")
 #: Reserved words, which an identifier may be only in quotes.
 _RESERVED_WORDS = """
 all analyse analyze and any array as asc asymmetric authorization binary both case cast check collate collation column
@@ -64,7 +64,7 @@ _RESERVED = frozenset(_RESERVED_WORDS.split())
 
 
 def quote(name: str) -> str:
-    """A role's name as an SQL identifier."""
+    """A name as an SQL identifier, quoted where ``quote_ident()`` quotes it."""
     if _SAFE.fullmatch(name) and name not in _RESERVED:
         return name
     return '"' + name.replace('"', '""') + '"'

@@ -35,6 +35,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from auditkit.catalog.belongings import named
+from auditkit.catalog.sql import Change, Sql, last
+
 if TYPE_CHECKING:
     from auditkit.catalog.snapshot import Fact, Snapshot
 
@@ -131,7 +134,11 @@ class Kind:
         own_membership: belongs to an extension only if it is itself a member, not through its parent.
         ordinal: name of an attribute made of ``subid``: the position among siblings, without the gaps that dropped ones
             left; compared as an order, not as a number.
-        create: gives the statements which create the object, where that is simple.
+        create: gives the statements which create the object; none if something else does.
+        later: what CREATE leaves to ALTER: attribute → its value right after CREATE.
+        alter: gives the statements which alter it in place, or None when it must be dropped and created again.
+        dropped: gives the statement which drops it, where that is not ``DROP`` with kind and identity.
+        disturbs: attributes that cannot be altered while views, policies, triggers … use the object.
     """
 
     name: str
@@ -153,6 +160,10 @@ class Kind:
     ordinal: str = ""
     attribute_severity: Mapping[str, Severity] = field(default_factory=dict)
     create: Create | None = None
+    later: Mapping[str, str | int | bool | None] = field(default_factory=dict)
+    alter: Callable[[Change], list[Sql] | None] | None = None
+    dropped: Callable[[str], str] | None = None
+    disturbs: frozenset[str] = frozenset()
 
     @property
     def classid(self) -> int:
@@ -198,15 +209,19 @@ class Kind:
 
     def drop(self, identity: str) -> str:
         """The statement that drops an object of this kind (its type and identity are what DROP wants)."""
+        if self.dropped is not None:
+            return self.dropped(identity)
         if " on " in self.identity:
             name, _, table = identity.rpartition(" on ")
             if "constraint" in self.name:
                 return f"ALTER {self.name.split()[0].upper()} {table} DROP CONSTRAINT {name}"
             return f"DROP {self.name.upper()} {name} ON {table}"
         if self.name.endswith(" column"):
-            relation, _, column = identity.rpartition(".")
-            return f"ALTER {self.name.removesuffix(' column').upper()} {relation} DROP COLUMN {column}"
-        return f"DROP {self.name.upper()} {identity}"
+            column = last(identity)
+            what = "ATTRIBUTE" if self.name == "composite type column" else "COLUMN"
+            relation = self.name.removesuffix(" column").removeprefix("composite ").upper()
+            return f"ALTER {relation} {identity[: -len(column) - 1]} DROP {what} {column}"
+        return f"DROP {named(self.name, identity)}"
 
 
 _SINCE = re.compile(r"\{(\d+)\?([^{}]*?)\?\?([^{}]*)\}")  # innermost first: marks may be nested

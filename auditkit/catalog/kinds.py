@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from auditkit.catalog import create
-from auditkit.catalog.create import literal, quote
+from auditkit.catalog import alter, create
+from auditkit.catalog.sql import literal, quote
 from auditkit.catalog.kind import (
     ENABLED,
     THIS_DATABASE,
@@ -59,6 +59,7 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_database",
         always=True,
         acl="d",
+        alter=alter.database,
         query=f"""
             SELECT d.oid, d.xmin, 'database' AS identity, d.datdba::regrole AS owner, d.datacl AS grants,
                    d.datconnlimit AS connection_limit
@@ -70,6 +71,9 @@ _ALL: tuple[Kind, ...] = (
         severity="medium",
         catalog="pg_db_role_setting",
         always=True,
+        create=create.database_setting,
+        alter=alter.again(create.database_setting),
+        dropped=create.drop_setting,
         query=f"""{_ROLES_USED}
             SELECT s.setdatabase AS oid, 0::oid AS anchor, s.xmin,
                    split_part(o, '=', 1) || CASE
@@ -90,6 +94,7 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_authid",
         always=True,
         create=create.role,
+        alter=alter.role,
         query=f"""{_ROLES_USED}
             SELECT r.oid, 0::oid AS anchor, r.rolname AS name, quote_ident(r.rolname) AS identity, r.rolsuper AS superuser,
                    r.rolinherit AS inherit, r.rolcreaterole AS create_role, r.rolcreatedb AS create_database,
@@ -104,6 +109,9 @@ _ALL: tuple[Kind, ...] = (
         severity="high",
         catalog="pg_auth_members",
         always=True,
+        create=create.role_membership,
+        alter=alter.membership,
+        dropped=create.drop_membership,
         query=f"""{_ROLES_USED}
             SELECT {{16? min(m.oid::int8)::oid ?? 0::oid}} AS oid, 0::oid AS anchor,
                    (array_agg(m.xmin ORDER BY age(m.xmin)))[1] AS xmin,
@@ -137,6 +145,7 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_extension",
         always=True,
         create=create.extension,
+        alter=alter.extension,
         query="""
             SELECT e.oid, e.xmin, e.extname AS name, quote_ident(e.extname) AS identity,
                    e.extowner::regrole AS owner, n.nspname AS extension_schema, e.extversion AS version
@@ -148,6 +157,8 @@ _ALL: tuple[Kind, ...] = (
         severity="medium",
         catalog="pg_language",
         acl="l",
+        create=create.language,
+        alter=alter.again(create.language, head="OR REPLACE"),
         query=f"""
             SELECT l.oid, l.xmin, quote_ident(l.lanname) AS identity, l.lanowner::regrole AS owner,
                    l.lanacl AS grants, l.lanpltrusted AS trusted, {procedure("l.lanplcallfoid")} AS handler,
@@ -159,6 +170,7 @@ _ALL: tuple[Kind, ...] = (
         doc="A table or index access method.",
         severity="medium",
         catalog="pg_am",
+        create=create.access_method,
         query=f"""
             SELECT a.oid, a.xmin, quote_ident(a.amname) AS identity,
                    {code("a.amtype", t="table", i="index")} AS type, {procedure("a.amhandler")} AS handler
@@ -174,6 +186,7 @@ _ALL: tuple[Kind, ...] = (
         acl="T",
         written={"labels": "pg_enum"},
         create=create.type,
+        alter=alter.type,
         query=f"""
             SELECT t.oid, t.xmin, CASE WHEN t.typtype = 'e' THEN
                        (SELECT (array_agg(e.xmin ORDER BY age(e.xmin)))[1] FROM pg_enum e
@@ -222,6 +235,8 @@ _ALL: tuple[Kind, ...] = (
         parents=("type",),
         parent_catalog="pg_type",
         ordinal="position",
+        create=create.attribute,
+        alter=alter.attribute,
         query="""
             SELECT a.attrelid AS oid, a.attnum AS subid, a.xmin, a.attname AS name, c.reltype AS parent,
                    a.atttypid AS type, a.atttypmod AS typmod,
@@ -241,6 +256,7 @@ _ALL: tuple[Kind, ...] = (
         parent_catalog="pg_type",
         never_null=("definition",),
         create=create.constraint,
+        alter=alter.constraint,
         query=f"""
             SELECT {CONSTRAINT}, pg_get_constraintdef(k.oid) AS definition, k.contypid AS parent, k.contypid AS anchor
             FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
@@ -251,6 +267,7 @@ _ALL: tuple[Kind, ...] = (
         doc="A collation (its library version is a matter of the server and not compared).",
         severity="medium",
         catalog="pg_collation",
+        create=create.collation,
         query=f"""
             SELECT c.oid, c.xmin, n.nspname AS schema, {identify("pg_collation", "c.oid")} AS identity,
                    c.collowner::regrole AS owner,
@@ -275,6 +292,7 @@ _ALL: tuple[Kind, ...] = (
             never_null=("arguments",),
             attribute_severity={"security_definer": "critical", "settings": "critical"},
             create=create.function,
+            alter=alter.routine,
             query=_FUNCTIONS,
         )
         for name, doc in (
@@ -289,6 +307,8 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_proc",
         acl="f",
         never_null=("arguments",),
+        create=create.aggregate,
+        alter=alter.routine,
         query=f"""
             SELECT p.oid, p.xmin, a.xmin AS pg_aggregate, n.nspname AS schema, p.proname AS name,
                    {identify("pg_proc", "p.oid")} AS identity, p.proowner::regrole AS owner, p.proacl AS grants,
@@ -315,6 +335,7 @@ _ALL: tuple[Kind, ...] = (
         doc="A cast between two types.",
         severity="high",
         catalog="pg_cast",
+        create=create.cast,
         query=f"""
             SELECT c.oid, c.xmin, {identify("pg_cast", "c.oid")} AS identity, {procedure("c.castfunc")} AS function,
                    {code("c.castcontext", e="explicit", a="assignment", i="implicit")} AS context,
@@ -326,6 +347,8 @@ _ALL: tuple[Kind, ...] = (
         doc="An operator.",
         severity="high",
         catalog="pg_operator",
+        create=create.operator_,
+        alter=alter.operator,
         query=f"""
             SELECT o.oid, o.xmin, n.nspname AS schema, {identify("pg_operator", "o.oid")} AS identity,
                    o.oprowner::regrole AS owner, o.oprcode::regprocedure::text AS function,
@@ -340,6 +363,7 @@ _ALL: tuple[Kind, ...] = (
         doc="An operator family; its members are kinds of their own.",
         severity="medium",
         catalog="pg_opfamily",
+        create=create.operator_family,
         query=f"""
             SELECT f.oid, f.xmin, n.nspname AS schema, {identify("pg_opfamily", "f.oid")} AS identity,
                    f.opfowner::regrole AS owner
@@ -350,6 +374,7 @@ _ALL: tuple[Kind, ...] = (
         doc="An operator class.",
         severity="medium",
         catalog="pg_opclass",
+        create=create.operator_class,
         query=f"""
             SELECT c.oid, c.xmin, n.nspname AS schema, {identify("pg_opclass", "c.oid")} AS identity,
                    c.opcowner::regrole AS owner, format_type(c.opcintype, NULL) AS type, c.opcdefault AS default,
@@ -363,6 +388,8 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_amop",
         parents=("operator family",),
         parent_catalog="pg_opfamily",
+        create=create.loose_member,
+        dropped=create.drop_member,
         query=f"""
             SELECT o.oid, o.xmin, {identify("pg_amop", "o.oid")} AS identity, o.amopfamily AS parent, o.amopfamily AS anchor,
                    o.amopopr::regoperator::text AS operator, {code("o.amoppurpose", s="search", o="ordering")} AS purpose,
@@ -376,6 +403,8 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_amproc",
         parents=("operator family",),
         parent_catalog="pg_opfamily",
+        create=create.loose_member,
+        dropped=create.drop_member,
         query=f"""
             SELECT p.oid, p.xmin, {identify("pg_amproc", "p.oid")} AS identity,
                    p.amprocfamily AS parent, p.amprocfamily AS anchor,
@@ -387,6 +416,7 @@ _ALL: tuple[Kind, ...] = (
         doc="An encoding conversion.",
         severity="low",
         catalog="pg_conversion",
+        create=create.conversion,
         query=f"""
             SELECT c.oid, c.xmin, n.nspname AS schema, {identify("pg_conversion", "c.oid")} AS identity,
                    c.conowner::regrole AS owner, pg_encoding_to_char(c.conforencoding)::text AS source,
@@ -399,6 +429,8 @@ _ALL: tuple[Kind, ...] = (
         doc="How a language sees a type.",
         severity="medium",
         catalog="pg_transform",
+        create=create.transform,
+        alter=alter.again(create.transform, head="OR REPLACE"),
         query=f"""
             SELECT t.oid, t.xmin, {identify("pg_transform", "t.oid")} AS identity,
                    {procedure("t.trffromsql")} AS from_sql, {procedure("t.trftosql")} AS to_sql
@@ -410,6 +442,7 @@ _ALL: tuple[Kind, ...] = (
         doc="A text search parser.",
         severity="low",
         catalog="pg_ts_parser",
+        create=create.text_search_parser,
         query=f"""
             SELECT p.oid, p.xmin, n.nspname AS schema, {identify("pg_ts_parser", "p.oid")} AS identity,
                    {procedure("p.prsstart")} AS start, {procedure("p.prstoken")} AS token,
@@ -422,6 +455,7 @@ _ALL: tuple[Kind, ...] = (
         doc="A text search template.",
         severity="low",
         catalog="pg_ts_template",
+        create=create.text_search_template,
         query=f"""
             SELECT t.oid, t.xmin, n.nspname AS schema, {identify("pg_ts_template", "t.oid")} AS identity,
                    {procedure("t.tmplinit")} AS init, {procedure("t.tmpllexize")} AS lexize
@@ -432,6 +466,8 @@ _ALL: tuple[Kind, ...] = (
         doc="A text search dictionary: template and options.",
         severity="medium",
         catalog="pg_ts_dict",
+        create=create.text_search_dictionary,
+        alter=alter.text_search_dictionary,
         query=f"""
             SELECT d.oid, d.xmin, n.nspname AS schema, {identify("pg_ts_dict", "d.oid")} AS identity,
                    d.dictowner::regrole AS owner, {identify("pg_ts_template", "d.dicttemplate")} AS template,
@@ -444,6 +480,9 @@ _ALL: tuple[Kind, ...] = (
         severity="medium",
         catalog="pg_ts_config",
         written={"mappings": "pg_ts_config_map"},
+        create=create.text_search_configuration,
+        later={"mappings": None},
+        alter=alter.text_search_configuration,
         query=f"""
             SELECT c.oid, c.xmin, (SELECT (array_agg(m.xmin ORDER BY age(m.xmin)))[1] FROM pg_ts_config_map m
                                    WHERE m.mapcfg = c.oid) AS pg_ts_config_map,
@@ -464,6 +503,8 @@ _ALL: tuple[Kind, ...] = (
         severity="medium",
         catalog="pg_foreign_data_wrapper",
         acl="F",
+        create=create.foreign_data_wrapper,
+        alter=alter.foreign_data_wrapper,
         query=f"""
             SELECT f.oid, f.xmin, quote_ident(f.fdwname) AS identity, f.fdwowner::regrole AS owner, f.fdwacl AS grants,
                    {procedure("f.fdwhandler")} AS handler, {procedure("f.fdwvalidator")} AS validator,
@@ -476,6 +517,8 @@ _ALL: tuple[Kind, ...] = (
         severity="medium",
         catalog="pg_foreign_server",
         acl="S",
+        create=create.server,
+        alter=alter.server,
         query=f"""
             SELECT s.oid, s.xmin, quote_ident(s.srvname) AS identity, s.srvowner::regrole AS owner, s.srvacl AS grants,
                    quote_ident(f.fdwname) AS wrapper, s.srvtype AS type, s.srvversion AS version,
@@ -491,6 +534,9 @@ _ALL: tuple[Kind, ...] = (
         always=True,  # the catalog itself may be read by a superuser only, hence not counted
         parents=("server",),
         parent_catalog="pg_foreign_server",
+        create=create.user_mapping,
+        alter=alter.user_mapping,
+        dropped=create.drop_user_mapping,
         query="""
             SELECT m.umid AS oid, CASE WHEN m.umuser = 0 THEN 'public' ELSE m.usename::text END
                        || ' on server ' || m.srvname AS identity, m.srvid AS parent,
@@ -504,6 +550,9 @@ _ALL: tuple[Kind, ...] = (
         doc="An event trigger and whether it fires.",
         severity="high",
         catalog="pg_event_trigger",
+        create=create.event_trigger,
+        later={"enabled": "enabled"},
+        alter=alter.event_trigger,
         query=f"""
             SELECT e.oid, e.xmin, quote_ident(e.evtname) AS identity, e.evtowner::regrole AS owner,
                    e.evtevent::text AS event, {procedure("e.evtfoid")} AS function,
@@ -517,6 +566,8 @@ _ALL: tuple[Kind, ...] = (
         doc="A publication; its tables and schemas are kinds of their own.",
         severity="medium",
         catalog="pg_publication",
+        create=create.publication,
+        alter=alter.publication,
         query="""
             SELECT p.oid, p.xmin, quote_ident(p.pubname) AS identity, p.pubowner::regrole AS owner,
                    p.puballtables AS all_tables, p.pubinsert AS insert, p.pubupdate AS update, p.pubdelete AS delete,
@@ -531,6 +582,8 @@ _ALL: tuple[Kind, ...] = (
         catalog="pg_publication_rel",
         parents=("publication",),
         parent_catalog="pg_publication",
+        create=create.publication_relation,
+        dropped=create.drop_publication_relation,
         query=f"""
             SELECT r.oid, r.xmin, n.nspname AS schema, {identify("pg_publication_rel", "r.oid")} AS identity,
                    r.prpubid AS parent, r.prpubid AS anchor,
@@ -549,6 +602,8 @@ _ALL: tuple[Kind, ...] = (
         since=15,
         parents=("publication",),
         parent_catalog="pg_publication",
+        create=create.publication_namespace,
+        dropped=create.drop_publication_namespace,
         query=f"""
             SELECT s.oid, s.xmin, n.nspname AS schema, {identify("pg_publication_namespace", "s.oid")} AS identity,
                    s.pnpubid AS parent, s.pnpubid AS anchor
@@ -561,6 +616,9 @@ _ALL: tuple[Kind, ...] = (
         severity="medium",
         catalog="pg_subscription",
         always=True,  # not every column may be read, so it is not counted
+        create=create.subscription,
+        later={"enabled": False},
+        alter=alter.subscription,
         query=f"""
             SELECT s.oid, quote_ident(s.subname) AS identity, s.subowner::regrole AS owner,
                    s.subenabled AS enabled, s.subbinary AS binary, s.subslotname::text AS slot,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from auditkit.catalog import create
+from auditkit.catalog import alter, create
 from auditkit.catalog.kind import (
     ENABLED,
     PERSISTENCE,
@@ -57,6 +57,9 @@ _COLUMNS = f"""
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{only d.adrelid}}
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
+
+#: What CREATE TABLE and ADD COLUMN leave to ALTER COLUMN.
+_LATER_OF_COLUMNS = {"storage": None, "statistics_target": None, "options": None}
 
 CONSTRAINT = f"""
     k.oid, k.xmin, n.nspname AS schema, k.conname AS name,
@@ -116,6 +119,13 @@ RELATIONS: tuple[Kind, ...] = (
             "tablespace": "low",
         },
         create=create.table,
+        later={
+            "partition_bound": None,
+            "replica_identity": "default",
+            "row_security": False,
+            "force_row_security": False,
+        },
+        alter=alter.table,
         query=f"""
             SELECT {_RELATION}, CASE WHEN c.relispartition THEN inh.first END AS parent,
                    {code("c.relpersistence", **PERSISTENCE)} AS persistence,
@@ -141,6 +151,9 @@ RELATIONS: tuple[Kind, ...] = (
         identity="{schema}.{name}",
         acl="r",
         written={"options": "pg_foreign_table", "server": "pg_foreign_table", "inherits": "pg_inherits"},
+        create=create.foreign_table,
+        later={"partition_bound": None},
+        alter=alter.table,
         query=f"""
             SELECT {_RELATION}, f.xmin AS pg_foreign_table,
                    CASE WHEN c.relispartition THEN inh.first END AS parent, quote_ident(s.srvname) AS server,
@@ -165,6 +178,7 @@ RELATIONS: tuple[Kind, ...] = (
         definition="pg_get_viewdef",
         never_null=("definition",),
         create=create.view,
+        alter=alter.view,
         query=f"""
             SELECT {_RELATION}, r.xmin AS pg_rewrite, {options("c.reloptions")} AS options
             {_RELATION_FROM} LEFT JOIN pg_rewrite r ON r.ev_class = c.oid AND r.rulename = '_RETURN'
@@ -183,6 +197,7 @@ RELATIONS: tuple[Kind, ...] = (
         definition="pg_get_viewdef",
         never_null=("definition",),
         create=create.view,
+        alter=alter.materialized_view,
         query=f"""
             SELECT {_RELATION}, r.xmin AS pg_rewrite, {options("c.reloptions")} AS options,
                    c.relispopulated AS populated, am.amname AS access_method, ts.spcname AS tablespace
@@ -209,7 +224,10 @@ RELATIONS: tuple[Kind, ...] = (
                 "options": "low",
                 "position": "low",
             },
-            create=create.column if relation == "table" else None,
+            create=create.column if "table" in relation else None,
+            later=_LATER_OF_COLUMNS if "table" in relation else {"default": None},
+            alter=alter.column,
+            disturbs=frozenset({"type", "collation"}),
             query=_COLUMNS,
         )
         for relation in ("table", "foreign table", "view", "materialized view")
@@ -225,6 +243,8 @@ RELATIONS: tuple[Kind, ...] = (
         never_null=("definition",),
         written={"disabled_triggers": "pg_trigger"},
         create=create.constraint,
+        later={"disabled_triggers": 0},
+        alter=alter.constraint,
         query=f"""
             SELECT {CONSTRAINT}, first_value(k.oid) OVER same AS alike,
                    CASE WHEN k.oid = first_value(k.oid) OVER same THEN pg_get_constraintdef(k.oid) END AS definition,
@@ -249,6 +269,8 @@ RELATIONS: tuple[Kind, ...] = (
         attribute_severity={"valid": "high", "replica_identity": "high"},
         written={"options": "pg_class", "tablespace": "pg_class", "statistics_targets": "pg_attribute"},
         create=create.index,
+        later={"tablespace": None, "statistics_targets": None, "clustered": False, "replica_identity": False},
+        alter=alter.index,
         query=f"""
             SELECT c.oid, i.xmin, c.xmin AS pg_class, n.nspname AS schema, c.relname AS name, i.indrelid AS anchor,
                    CASE WHEN k.oid IS NULL THEN '' ELSE quote_ident(k.conname) || ' on ' END
@@ -291,6 +313,8 @@ RELATIONS: tuple[Kind, ...] = (
             "grants": "pg_class",
         },
         create=create.sequence,
+        later={"owned_by": None},
+        alter=alter.sequence,
         query=f"""
             SELECT c.oid, s.xmin, c.xmin AS pg_class, d.xmin AS pg_depend, n.nspname AS schema, c.relname AS name,
                    c.relowner::regrole AS owner, c.relacl AS grants,
@@ -318,6 +342,9 @@ RELATIONS: tuple[Kind, ...] = (
         parents=("table", "view", "foreign table", "materialized view"),
         definition="pg_get_ruledef",
         never_null=("definition",),
+        create=create.rule,
+        later={"enabled": "enabled"},
+        alter=alter.fires,
         query=f"""
             SELECT r.oid, r.xmin, n.nspname AS schema, r.rulename AS name, r.ev_class AS parent, r.ev_class AS anchor,
                    {code("r.ev_enabled", **ENABLED)} AS enabled
@@ -335,6 +362,8 @@ RELATIONS: tuple[Kind, ...] = (
         never_null=("definition",),
         own_membership=True,
         create=create.trigger,
+        later={"enabled": "enabled"},
+        alter=alter.fires,
         query=f"""
             SELECT t.oid, t.xmin, n.nspname AS schema, t.tgname AS name, t.tgrelid AS parent, t.tgrelid AS anchor,
                    CASE WHEN t.tgparentid <> 0 THEN {identify("pg_trigger", "t.tgparentid")} END AS origin,
@@ -354,6 +383,7 @@ RELATIONS: tuple[Kind, ...] = (
         parents=("table",),
         own_membership=True,
         create=create.policy,
+        alter=alter.policy,
         query=f"""
             SELECT p.oid, p.xmin, n.nspname AS schema, p.polname AS name, p.polrelid AS parent, p.polrelid AS anchor,
                    {code("p.polcmd::text", r="select", a="insert", w="update", d="delete", **{"*": "all"})} AS command,
@@ -372,6 +402,9 @@ RELATIONS: tuple[Kind, ...] = (
         catalog="pg_statistic_ext",
         never_null=("definition",),
         parents=("table", "materialized view", "foreign table"),
+        create=create.statistics,
+        later={"target": None},
+        alter=alter.statistics,
         query=f"""
             SELECT s.oid, s.xmin, n.nspname AS schema, {identify("pg_statistic_ext", "s.oid")} AS identity,
                    s.stxrelid AS parent, s.stxrelid AS anchor, s.stxowner::regrole AS owner,

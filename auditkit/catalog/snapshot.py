@@ -260,6 +260,18 @@ class Snapshot:
         return [self.tables[kind].fact(i) for i in self._children.get((kind, fact.identity), ())]
 
     @cached_property
+    def parents_of_tables(self) -> frozenset[str]:
+        """Identities of the tables that others inherit from, or are partitions of."""
+        found: set[str] = set()
+        for kind in ("table", "foreign table"):
+            if (table := self.tables.get(kind)) and "inherits" in table.attributes:
+                place = table.attributes.index("inherits")
+                for values in table.values:
+                    if isinstance(parents := values[place], tuple):
+                        found.update(parents)
+        return frozenset(found)
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the facts: equal exactly when all kinds, identities and attributes are equal."""
         digest = hashlib.sha256()

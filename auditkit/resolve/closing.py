@@ -1,0 +1,780 @@
+"""SQL that turns one snapshot into another: what to do with each object, and in which order.
+
+What differs is dropped, created or altered; an object that cannot be altered, and whatever cannot stay while that is
+made anew, is *remade*: dropped and created again with all that belongs to it. Each such action is a node of a graph
+whose edges come from pg_depend of both sides: nothing is dropped before what depends on it, nothing created before what
+it depends on. The per-kind knowledge is in the kinds' entries (``create``, ``alter``, ``dropped``, ``later``).
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Literal
+
+from auditkit.catalog import belongings
+from auditkit.catalog.alter import attach_index
+from auditkit.catalog.compare import Comparison
+from auditkit.catalog.grants import OWNER
+from auditkit.catalog.kinds import KINDS
+from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot
+from auditkit.catalog.sql import Change, Hazard, Sql, quote, tuple_of
+
+Phase = Literal["early", "drop", "create", "alter", "purge"]
+Node = tuple[Phase, Key]
+
+#: What all kinds can have; set after everything else that makes the object.
+BELONGINGS = ("owner", "grants", *COMMON)
+#: Set when more than the object itself is there: an owned sequence's column, a partition's indexes.
+_LAST = frozenset({"owned_by", "partition_bound", "inherits"})
+#: What PostgreSQL looks after by itself when a column they use changes its type.
+_STAYS = frozenset({"index", "statistics object", "sequence", "table"})
+#: The order in which what is ready is done; what comes later may use what came before without saying so.
+_RANK = {
+    name: rank
+    for rank, name in enumerate(
+        (
+            "role", "role membership", "database", "schema", "extension", "access method", "language", "collation",
+            "type", "composite type column", "domain constraint", "foreign-data wrapper", "server", "user mapping",
+            "sequence", "table", "foreign table", "function", "procedure", "aggregate", "operator", "operator family",
+            "operator class", "operator of access method", "function of access method", "cast", "conversion",
+            "transform", "text search parser", "text search template", "text search dictionary",
+            "text search configuration", "table column", "foreign table column", "index", "table constraint", "view",
+            "view column", "materialized view", "materialized view column", "statistics object", "rule", "trigger",
+            "policy", "publication", "publication relation", "publication namespace", "subscription", "default acl",
+            "setting", "event trigger",
+        )
+    )
+}  # fmt: skip
+
+
+#: What default privileges are given on → the kinds that get them.
+_GIVEN = {
+    "tables": ("table", "view", "materialized view", "foreign table"),
+    "sequences": ("sequence",),
+    "functions": ("function", "procedure", "aggregate"),
+    "types": ("type",),
+    "schemas": ("schema",),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One statement of a script.
+
+    Attributes:
+        sql: the statement with its hazards.
+        key: the object it is about.
+        action: ``drop``, ``create`` or ``alter``.
+    """
+
+    sql: Sql
+    key: Key
+    action: str
+
+    def as_dict(self) -> dict[str, object]:
+        """As the JSON documents have it."""
+        return {
+            "sql": self.sql.text,
+            "action": self.action,
+            "kind": self.key[0],
+            "identity": self.key[1],
+            "transaction": not self.sql.alone,
+            "hazards": [{"code": hazard.code, "why": hazard.why} for hazard in self.sql.hazards],
+        }
+
+
+@dataclass
+class _Work:
+    """What has to be done to which objects."""
+
+    before: Snapshot
+    after: Snapshot
+    dropped: set[Key] = field(default_factory=set)
+    created: set[Key] = field(default_factory=set)
+    changed: dict[Key, set[str]] = field(default_factory=dict)
+    remade: set[Key] = field(default_factory=set)
+    released: set[Key] = field(default_factory=set)  # columns whose default steps aside
+    bare: set[Key] = field(default_factory=set)  # tables created without defaults, to break a cycle
+
+    @property
+    def bare_columns(self) -> set[Key]:
+        """Columns of tables created without defaults that have one to be set later."""
+        return {
+            column.key
+            for table in self.bare
+            for column in self.after.children(_fact(self.after, table), f"{table[0]} column")
+            if column.attributes["default"] is not None and not column.attributes["generated"]
+        }
+
+    @cached_property
+    def version(self) -> int:
+        return int(
+            self.before.manifest.get("server_version") or self.after.manifest.get("server_version") or 0
+        )
+
+    def change(self, key: Key) -> Change | None:
+        """What to alter of an object that stays, but for its belongings."""
+        old, new = self.before.get(*key), self.after.get(*key)
+        attributes = frozenset(self.changed.get(key, ())) - set(BELONGINGS)
+        if old is None or new is None or not attributes:
+            return None
+        return Change(old, new, attributes, self.before, self.after, self.version, key in self.released)
+
+    def goes(self, key: Key) -> bool:
+        return key in self.dropped or key in self.remade
+
+    def comes(self, key: Key) -> bool:
+        return key in self.created or key in self.remade
+
+
+def close(before: Snapshot, after: Snapshot, differences: Comparison) -> list[Step]:
+    """The statements that turn *before* into *after*, in an order that runs.
+
+    Args:
+        before, after: snapshots with their edges.
+        differences: ``compare(before, after)``; what it leaves out is not touched, unless it has to be remade.
+    """
+    work = _Work(before, after)
+    for delta in differences:
+        for key in (delta.key, *delta.children):
+            if delta.change == "missing":
+                work.dropped.add(key)
+            elif delta.change == "unexpected":
+                work.created.add(key)
+            elif delta.attribute is not None:
+                work.changed.setdefault(key, set()).add(delta.attribute)
+    _spread(work)
+    while True:
+        script = _Script(work)
+        steps = script.steps()
+        if not (tables := script.circular_tables()):
+            return steps
+        work.bare |= tables
+
+
+# --- what has to be remade ---------------------------------------------------------------------------------------
+
+
+def _spread(work: _Work) -> None:
+    """From what is dropped, remade or disturbed to all that cannot stay meanwhile."""
+    todo: list[Key] = []
+
+    def remake(key: Key) -> None:
+        if not work.goes(key):
+            work.remade.add(key)
+            todo.append(key)
+
+    for key in list(work.changed):
+        change = work.change(key)
+        alter = KINDS[key[0]].alter
+        if change is not None and (alter is None or alter(change) is None):
+            remake(_replaceable(work, key))
+    for key in [*work.created, *work.dropped]:  # a member of a class that stays cannot come or go alone
+        snapshot = work.after if key in work.created else work.before
+        if key[0].endswith("of access method"):
+            for whole in snapshot.wholes(key):
+                if whole[0] == "operator class" and whole not in work.created | work.dropped:
+                    remake(whole)
+    todo += work.dropped
+    disturbed = set(work.changed) - work.remade
+    while todo or disturbed:
+        if todo:
+            _undermined(work, todo.pop(), remake, disturbed)
+            continue
+        key = disturbed.pop()
+        if work.changed[key] & KINDS[key[0]].disturbs and not work.goes(key):
+            for dependent in work.before.dependents(key):
+                if _steps_aside(work, dependent, key):
+                    remake(dependent)
+
+
+def _replaceable(work: _Work, key: Key) -> Key:
+    """A part that cannot be replaced alone stands for its whole."""
+    if key[0] == "composite type column":
+        return "type", str(_fact(work.before, key).parent)
+    if key[0].endswith("of access method"):
+        for whole in work.before.wholes(key) | work.after.wholes(key):
+            if whole[0] == "operator class":
+                return whole
+    return key
+
+
+def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> None:
+    """What depends on an object that goes: it is remade, too, or lets go of it and takes hold again."""
+    assert callable(remake)
+    for dependent in work.before.dependents(key) | _parts(work, key):
+        if work.goes(dependent) or work.after.get(*dependent) is None:
+            continue
+        old, new = _fact(work.before, dependent), _fact(work.after, dependent)
+        if old.extension or dependent[0] == "extension":
+            continue
+        if dependent[0] in ("table column", "foreign table column"):
+            if (old.kind, old.parent) == key or (key[0].startswith("table") and key[1] == old.parent):
+                remake(dependent)
+            elif key[0] == "type" and key in work.remade:
+                work.changed.setdefault(dependent, set()).add("type")
+                disturbed.add(dependent)
+                if old.attributes["generated"]:
+                    remake(dependent)
+            elif old.attributes["generated"] and new.attributes["generated"]:
+                remake(dependent)
+            elif key in work.remade and old.attributes["default"] is not None and key[0] != "table column":
+                work.changed.setdefault(dependent, set()).add("default")
+                work.released.add(dependent)
+        elif dependent[0] in ("table", "foreign table"):
+            if key in work.remade and key[0] == "table" and dependent not in work.changed:
+                remake(dependent)
+        elif dependent[0] == "sequence":
+            if new.attributes["of_identity"] or key in work.remade:
+                remake(dependent)
+        elif dependent[0] == "schema" or (key in work.dropped and _lets_go(work, dependent, key)):
+            continue
+        else:
+            remake(dependent)
+
+
+def _parts(work: _Work, key: Key) -> set[Key]:
+    """What belongs to an object by its name only, without a row in pg_depend."""
+    fact = work.before.get(*key)
+    if fact is None:
+        return set()
+    return {
+        child.key
+        for kind in KINDS.values()
+        if key[0] in kind.parents and kind.name in work.before.tables
+        for child in work.before.children(fact, kind.name)
+    }
+
+
+def _lets_go(work: _Work, dependent: Key, key: Key) -> bool:
+    """Whether altering *dependent* in place frees it from *key*, which does not come again."""
+    change = work.change(dependent)
+    alter = KINDS[dependent[0]].alter
+    if change is None or alter is None or alter(change) is None:
+        return False
+    if dependent[0] == "table constraint" or key in work.before.wholes(dependent):
+        return dependent[0] == "view"  # it would go with its whole
+    return True
+
+
+def _steps_aside(work: _Work, dependent: Key, column: Key) -> bool:
+    """Whether *dependent* must not be there while the type of *column* changes."""
+    if work.after.get(*dependent) is None or dependent[0] in _STAYS or work.goes(dependent):
+        return False
+    fact = _fact(work.before, dependent)
+    if fact.extension:
+        return False
+    match dependent[0]:
+        case "table constraint":
+            return str(fact.attributes["definition"]).startswith(("FOREIGN KEY", "EXCLUDE"))
+        case "table column" | "foreign table column":
+            return bool(fact.attributes["generated"])
+        case "composite type column" | "domain constraint" | "type":
+            return False
+    return True
+
+
+def _fact(snapshot: Snapshot, key: Key) -> Fact:
+    fact = snapshot.get(*key)
+    assert fact is not None, key
+    return fact
+
+
+# --- the order ---------------------------------------------------------------------------------------------------
+
+
+class _Script:
+    """The graph of actions, and its statements in order."""
+
+    def __init__(self, work: _Work) -> None:
+        self.work = work
+        self.before, self.after = work.before, work.after
+        self.statements: dict[Node, list[Step]] = {}
+        self.edges: dict[Node, set[Node]] = defaultdict(set)  # node → nodes that come after it
+        self.circles: list[set[Node]] = []  # what was left each time nothing was ready
+        self.kept = {key for key in work.remade if key[0] == "type" and self._used_by_columns(key)}
+
+    def steps(self) -> list[Step]:
+        self._drops()
+        self._alters()
+        self._creates()
+        self._dresses()
+        for node in self.statements:
+            self.edges.setdefault(node, set())
+        self._by_dependencies()
+        self._by_names()
+        return [step for node in self._sorted() for step in self.statements.get(node, ())]
+
+    def _used_by_columns(self, key: Key) -> bool:
+        """Whether columns with rows have this type: then it makes way under another name until they have moved."""
+        return any(
+            kind in ("table column", "foreign table column") and self.after.get(kind, identity) is not None
+            for kind, identity in self.before.dependents(key)
+            if not self.work.goes((kind, identity))
+        )
+
+    # -- nodes
+
+    def _add(self, node: Node, statements: Iterable[Sql], action: str = "") -> None:
+        found = self.statements.setdefault(node, [])
+        found += [Step(sql, node[1], action or node[0]) for sql in statements]
+
+    def _drops(self) -> None:
+        for key in self.work.dropped | self.work.remade:
+            if self.gone_with(key) != key:
+                continue
+            fact = _fact(self.before, key)
+            if key in self.kept:
+                old = f"{fact.name[:57]}__old"
+                self._add(("drop", key), [Sql(f"ALTER TYPE {key[1]} RENAME TO {quote(old)}")], "alter")
+                name = f"{quote(fact.schema or '')}.{quote(old)}"
+                self._add(("purge", key), [Sql(f"DROP TYPE {name}")], "drop")
+            else:
+                self._add(("drop", key), _drop(fact, self.work))
+
+    def gone_with(self, key: Key) -> Key:
+        """The object whose DROP takes *key* along; itself, if it has to be dropped by name."""
+        fact = _fact(self.before, key)
+        if fact.origin is not None and self.work.goes((fact.kind, fact.origin)):
+            return self.gone_with((fact.kind, fact.origin))
+        for whole in sorted(self.before.wholes(key)):
+            if self.work.goes(whole) and whole not in self.kept and not _only_depends(fact, whole):
+                return self.gone_with(whole)
+        if key[0] == "composite type column" and ("type", str(fact.parent)) in self.kept:
+            return "type", str(fact.parent)
+        if key[0] == "domain constraint" and ("type", str(fact.parent)) in self.kept:
+            return "type", str(fact.parent)
+        return key
+
+    def _alters(self) -> None:
+        for key in list(self.work.changed):
+            if self.work.goes(key) or self.work.comes(key):
+                continue
+            change = self.work.change(key)
+            alter = KINDS[key[0]].alter
+            if change is not None and alter is not None:
+                statements = alter(change) or []
+                self._add(("early", key), [sql for sql in statements if sql.early], "alter")
+                self._add(("alter", key), [sql for sql in statements if not sql.early])
+            fact, old = _fact(self.after, key), _fact(self.before, key)
+            self._add(("alter", key), self._belongings(fact, old, self.work.changed[key]))
+
+    def _creates(self) -> None:
+        for key in self.work.created | self.work.remade:
+            fact = _fact(self.after, key)
+            if self.brought_by(key) == key:
+                statements = [
+                    replace(sql, hazards=sql.hazards + _creation_hazards(fact, self.work)) if not n else sql
+                    for n, sql in enumerate(self._creation(fact))
+                ]
+                self._add(("create", key), statements)
+                origin = ("index", fact.origin or "")
+                if (
+                    key[0] == "index"
+                    and fact.origin
+                    and self.after.get(*origin)
+                    and not self._attached_later(fact)
+                ):
+                    self._add(("create", key), [attach_index(fact)])
+            self._later(fact)
+
+    def _creation(self, fact: Fact) -> list[Sql]:
+        create = KINDS[fact.kind].create
+        if create is None:
+            return []
+        if fact.kind == "role":
+            text = create(fact, self.after)[0]
+            return [Sql(f"DO $$ BEGIN {text}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")]
+        if fact.key in self.work.bare:
+            from auditkit.catalog import create as made
+
+            maker = made.table if fact.kind == "table" else made.foreign_table
+            return [Sql(text) for text in maker(fact, self.after, defaults=False)]
+        if fact.kind in ("function", "procedure"):
+            return [Sql(text.replace("CREATE OR REPLACE", "CREATE", 1)) for text in create(fact, self.after)]
+        return [Sql(text) for text in create(fact, self.after)]
+
+    def brought_by(self, key: Key) -> Key:
+        """The object whose CREATE brings *key* along; itself, if it has to be created by name."""
+        fact, work = _fact(self.after, key), self.work
+        parents = [(kind, fact.parent or "") for kind in KINDS[fact.kind].parents]
+        parent = next((p for p in parents if self.after.get(*p) is not None), None)
+        origin = (fact.kind, fact.origin) if fact.origin else None
+        match fact.kind:
+            case "view column" | "materialized view column":
+                return parent or key
+            case "table column" | "foreign table column" | "composite type column":
+                if parent is not None and work.comes(parent):
+                    return parent
+                if origin is not None and work.comes(origin):
+                    return self.brought_by(origin)
+            case "index":
+                if fact.attributes["definition"] is None and parent is not None:
+                    return self.brought_by(parent)
+            case "sequence":
+                if fact.attributes["of_identity"] and parent is not None:
+                    return self.brought_by(parent) if work.comes(parent) else parent
+            case "table constraint":
+                if origin is not None and self.after.get(*origin) is not None:
+                    definition = str(fact.attributes["definition"])
+                    check = definition.startswith("CHECK")
+                    if definition.startswith("FOREIGN KEY"):
+                        return self._inherited(fact, origin)
+                    if check and not (self._attached_later(fact) and self._is_partition(fact)):
+                        return self._inherited(fact, origin)
+            case "trigger":
+                if origin is not None and self.after.get(*origin) is not None:
+                    return self._inherited(fact, origin)
+            case "operator of access method" | "function of access method":
+                for whole in self.after.wholes(key):
+                    if whole[0] == "operator class":
+                        return whole
+        return key
+
+    def _inherited(self, fact: Fact, origin: Key) -> Key:
+        """What a child table gets from its parent: with the parent's own, or when it becomes a child."""
+        table = ("table", str(fact.parent))
+        if self._attached_later(fact):
+            return table
+        return self.brought_by(origin) if self.work.comes(origin) else table
+
+    def _attached_later(self, fact: Fact) -> bool:
+        """Whether the table of *fact* becomes a partition or child in this script."""
+        table = (fact.parent or "").rpartition(" on ")[2]
+        for kind in ("table", "foreign table"):
+            key = (kind, table)
+            if self.work.comes(key):
+                return bool(_fact(self.after, key).attributes["inherits"])
+            if self.work.changed.get(key, set()) & {"partition_bound", "inherits"}:
+                return True
+        return False
+
+    def _is_partition(self, fact: Fact) -> bool:
+        table = self.after.get("table", fact.parent or "") or self.after.get(
+            "foreign table", fact.parent or ""
+        )
+        return table is not None and bool(table.attributes["partition_bound"])
+
+    def _later(self, fact: Fact) -> None:
+        """What CREATE leaves to ALTER, and the belongings."""
+        kind, key = KINDS[fact.kind], fact.key
+        old = replace(fact, attributes=fact.attributes | self._initial(fact))
+        differing = {a for a, value in fact.attributes.items() if value != old.attributes[a]} - set(
+            BELONGINGS
+        )
+        if key in self.work.bare_columns:
+            differing.add("default")
+            old = replace(old, attributes=old.attributes | {"default": None})
+        if differing and kind.alter is not None:
+            for names in (differing - _LAST, differing & _LAST):
+                if names:
+                    change = Change(old, fact, frozenset(names), self.after, self.after, self.work.version)
+                    own = (
+                        self.brought_by(key) == key
+                        and not names & _LAST
+                        and key not in self.work.bare_columns
+                    )
+                    self._add(("create" if own else "alter", key), kind.alter(change) or [], "alter")
+
+    def _dresses(self) -> None:
+        for key in self.work.created | self.work.remade:
+            fact = _fact(self.after, key)
+            old = replace(fact, attributes=fact.attributes | self._undressed(fact))
+            names = {name for name in BELONGINGS if fact.attributes.get(name) != old.attributes.get(name)}
+            own = self.brought_by(key) == key
+            statements = [*self._undo_defaults(fact), *self._belongings(fact, old, names)]
+            self._add(("create" if own else "alter", key), statements, "alter")
+
+    def _initial(self, fact: Fact) -> dict[str, str | int | bool | tuple[str, ...] | None]:
+        """The attributes of *fact* right after its CREATE that are not what they shall be."""
+        found = dict(KINDS[fact.kind].later)
+        if fact.kind in ("table", "foreign table") and fact.attributes["partition_bound"]:
+            found["inherits"] = None
+        if fact.kind == "table" and fact.attributes["replica_identity"] == "index":
+            found["replica_identity"] = "index"
+        if fact.kind == "index" and not fact.attributes["valid"]:
+            found["valid"] = False
+        if fact.kind.endswith("table column"):
+            if fact.attributes["not_null"] == "NOT NULL NOT VALID":
+                found["not_null"] = None
+            parent = self.after.get("table", fact.parent or "")
+            origin = self.after.get(fact.kind, fact.origin or "")
+            partition = parent is not None and parent.attributes["partition_bound"]
+            if origin is not None and not partition and self.brought_by(fact.key) != fact.key:
+                kept = set(BELONGINGS) | {"position"}
+                return {a: v for a, v in origin.attributes.items() if a not in kept}
+        return {**found}
+
+    def _undressed(self, fact: Fact) -> dict[str, str | int | bool | tuple[str, ...] | None]:
+        """The belongings of an object that was just created."""
+        found: dict[str, str | int | bool | tuple[str, ...] | None] = {
+            "grants": None,
+            **dict.fromkeys(COMMON),
+        }
+        owner = fact.attributes.get("owner")
+        if "owner" in fact.attributes:
+            found["owner"] = (
+                quote(str(self.before.manifest.get("role"))) if not self._follows_owner(fact) else owner
+            )
+        return found
+
+    def _follows_owner(self, fact: Fact) -> bool:
+        """Whether the owner comes from elsewhere: an owned sequence has that of its table."""
+        if fact.kind != "sequence" or not fact.attributes["owned_by"]:
+            return False
+        return bool(fact.attributes["of_identity"]) or not self.work.comes(fact.key)
+
+    def _belongings(self, fact: Fact, old: Fact, names: set[str]) -> list[Sql]:
+        statements: list[Sql] = []
+        if "owner" in names and not self._follows_owner(fact):
+            statements += belongings.owner(fact)
+        if "grants" in names:
+            statements += belongings.grants(fact, old.attributes.get("grants"), owner=self._owner(fact))
+        if "comment" in names:
+            statements += belongings.comment(fact)
+        if "security_labels" in names:
+            statements += belongings.security_labels(fact, old.attributes.get("security_labels"))
+        return statements
+
+    def _owner(self, fact: Fact) -> str:
+        """The role that $owner stands for."""
+        if fact.kind.endswith(" column"):
+            for kind in KINDS[fact.kind].parents:
+                if (whole := self.after.get(kind, fact.parent or "")) is not None:
+                    return str(whole.attributes["owner"])
+        if fact.kind == "default acl":
+            return _default_owner(fact)
+        return str(fact.attributes.get("owner"))
+
+    def _undo_defaults(self, fact: Fact) -> Iterator[Sql]:
+        """Default privileges of this database that a new object would get, and shall not have."""
+        if "grants" not in fact.attributes:
+            return
+        for rule in self.before.iter("default acl"):
+            what = rule.identity.rpartition(" on ")[2]
+            if fact.kind not in _GIVEN.get(what, ()) or rule.schema not in (None, fact.schema):
+                continue
+            grantees = sorted({line.rpartition(" TO ")[2].removesuffix(" WITH GRANT OPTION")
+                               for line in tuple_of(rule.attributes.get("grants")) if line.startswith("GRANT")})  # fmt: skip
+            on, _ = belongings.granted_on(fact)
+            for grantee in grantees:
+                if grantee != OWNER:
+                    yield Sql(f"REVOKE ALL ON {on} FROM {grantee}")
+
+    # -- edges
+
+    def _nodes(self, key: Key) -> dict[str, Node]:
+        """The nodes that stand for what happens to *key*: its own, or that of what takes or brings it along."""
+        found: dict[str, Node] = {}
+        if self.work.goes(key):
+            found["drop"] = ("drop", self.gone_with(key))
+        if self.work.comes(key):
+            found["create"] = ("create", self.brought_by(key))
+        for phase in ("early", "alter", "purge"):
+            if (phase, key) in self.statements:
+                found[phase] = (phase, key)
+        return found
+
+    def _after(self, first: Node | None, then: Node | None) -> None:
+        if first is not None and then is not None and first != then:
+            self.edges[first].add(then)
+            self.edges.setdefault(then, set())
+
+    def _by_dependencies(self) -> None:
+        involved = self.work.dropped | self.work.created | self.work.remade | set(self.work.changed)
+        nodes = {key: self._nodes(key) for key in involved}
+        for key, own in nodes.items():
+            self._after(own.get("early"), own.get("drop") or own.get("alter"))
+            self._after(own.get("drop"), own.get("create"))
+            self._after(own.get("create"), own.get("alter"))
+            self._after(own.get("create"), own.get("purge"))
+            if key in self.work.changed or self.work.goes(key):
+                for held in self.before.holders(key):
+                    if held in nodes:
+                        self._release(key, own, held, nodes[held])
+            if key in self.work.changed or self.work.comes(key):
+                for held in self.after.holders(key):
+                    if held in nodes:
+                        self._rest(key, own, held, nodes[held])
+            if self.work.comes(key):
+                self._before_attaching(key, own, nodes)
+
+    def _release(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
+        """*key* depends on *held* as things are: it lets go first."""
+        if "drop" in own:
+            self._after(own["drop"], on.get("drop") if held not in self.kept else on.get("purge"))
+            self._after(own["drop"], on.get("alter"))
+        elif held in self.kept:
+            self._after(own.get("alter"), on.get("purge"))
+        elif "early" in own:
+            self._after(own["early"], on.get("drop"))
+        elif held not in self.work.remade:
+            self._after(own.get("alter"), on.get("drop"))
+
+    def _rest(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
+        """*key* shall depend on *held*: that comes first."""
+        first = on.get("create") or (None if "drop" in on else on.get("alter"))
+        if key[0] == "sequence" and held[0] == "table column":
+            self._after(
+                first, own.get("alter")
+            )  # owned by a column, which may take its default from the sequence
+            return
+        if "create" in own:
+            if own["create"][1] in self.work.bare and key != own["create"][1] and held[0] != "type":
+                self._after(first, own.get("alter"))
+            else:
+                self._after(first, own["create"])
+                self._after(on.get("alter") if held[0] in ("table column", "type") else None, own["create"])
+        self._after(first, own.get("alter"))
+
+    def _before_attaching(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
+        """A partition is attached when its indexes and constraints are there: then they are found and used."""
+        if key[0] in ("index", "table constraint"):
+            table = ("table", (_fact(self.after, key).parent or "").rpartition(" on ")[2])
+            if table in nodes and own["create"][1] == key and self._attached_later(_fact(self.after, key)):
+                self._after(own["create"], nodes[table].get("alter"))
+            origin = _fact(self.after, key).origin
+            if origin and (key[0], origin) in nodes:
+                self._after(nodes[key[0], origin].get("create"), own["create"])
+
+    def _by_names(self) -> None:
+        """A name must be free before it is used again: relations share one space of names, routines another."""
+        gone: dict[tuple[str, str | None, str], list[Node]] = defaultdict(list)
+        for key in self.work.dropped | self.work.remade:
+            for name in _names(_fact(self.before, key)):
+                gone[name].append(("drop", self.gone_with(key)))
+        for key in self.work.created | self.work.remade:
+            for name in _names(_fact(self.after, key)):
+                for node in gone.get(name, ()):
+                    self._after(node, ("create", self.brought_by(key)))
+
+    # -- sorting
+
+    def _sorted(self) -> list[Node]:
+        waiting = dict.fromkeys(self.edges, 0)
+        for targets in self.edges.values():
+            for target in targets:
+                waiting[target] += 1
+        ready = [(self._priority(node), node) for node, count in waiting.items() if count == 0]
+        heapq.heapify(ready)
+        done: list[Node] = []
+        while waiting:
+            if not ready:  # a cycle: give way where least waits
+                self.circles.append(self._circle(set(waiting)))
+                node = min(waiting, key=lambda n: (waiting[n], self._priority(n)))
+                heapq.heappush(ready, (self._priority(node), node))
+            _, node = heapq.heappop(ready)
+            if waiting.pop(node, None) is None:
+                continue
+            done.append(node)
+            for target in self.edges[node]:
+                if target in waiting:
+                    waiting[target] -= 1
+                    if waiting[target] == 0:
+                        heapq.heappush(ready, (self._priority(target), target))
+        return done
+
+    def _circle(self, nodes: set[Node]) -> set[Node]:
+        """Those of *nodes* that lie on a cycle or between two, without what only comes after."""
+        while last := {node for node in nodes if not self.edges[node] & nodes}:
+            nodes -= last
+        return nodes
+
+    def circular_tables(self) -> set[Key]:
+        """Tables in a cycle that can be created without their defaults, which are set when all is there."""
+        return {
+            node[1]
+            for node in set().union(*self.circles[:1])
+            if node[0] == "create" and node[1][0] in ("table", "foreign table") and node[1] not in self.work.bare
+        }
+
+    def _priority(self, node: Node) -> tuple[int, int, str]:
+        phase, (kind, identity) = node
+        alone = any(step.sql.alone for step in self.statements.get(node, ()))
+        rank = _RANK.get(kind, 99)
+        if kind == "event trigger" and phase == "drop":
+            return -2, 0, identity
+        if alone:
+            return -1, rank, identity
+        order = {"early": 0, "drop": 0, "create": 1, "alter": 1, "purge": 0}[phase]
+        return order, -rank if phase == "drop" else rank, identity
+
+
+def _names(fact: Fact) -> Iterator[tuple[str, str | None, str]]:
+    if fact.kind in ("table", "foreign table", "view", "materialized view", "index", "sequence"):
+        yield "relation", fact.schema, fact.name
+    if fact.kind in ("table", "foreign table", "view", "materialized view", "type"):
+        yield "type", fact.schema, fact.name
+    if fact.kind in ("function", "procedure", "aggregate"):
+        yield "routine", None, fact.identity
+    if fact.kind == "table constraint":
+        yield "constraint", None, fact.identity
+
+
+def _only_depends(fact: Fact, whole: Key) -> bool:
+    """Dependencies of type "auto" that are no reason for DROP to take the object along without CASCADE."""
+    return whole[0] == "schema"
+
+
+def _drop(fact: Fact, work: _Work) -> list[Sql]:
+    kind = KINDS[fact.kind]
+    hazards: tuple[Hazard, ...] = ()
+    match fact.kind:
+        case "table":
+            hazards = (Hazard("DELETES_DATA", f"all rows of {fact.identity}"),)
+        case "table column" if not fact.attributes["generated"]:
+            hazards = (Hazard("DELETES_DATA", f"all values of {fact.identity}"),)
+        case "sequence":
+            hazards = (Hazard("DELETES_DATA", f"the position of {fact.identity}"),)
+            if fact.attributes["of_identity"]:
+                return []
+        case "extension":
+            hazards = (Hazard("DELETES_DATA", "whatever the extension keeps"),)
+        case "policy" if not fact.attributes["permissive"]:
+            hazards = (Hazard("OPENS_ACCESS", "what it restricted"),)
+        case "role" | "view column" | "materialized view column":
+            return []  # a role may be in use elsewhere in the cluster
+        case "default acl":
+            empty = replace(fact, attributes=fact.attributes | {"grants": None})
+            return belongings.grants(empty, fact.attributes["grants"], owner=_default_owner(fact))
+        case "subscription":
+            what = f"ALTER SUBSCRIPTION {fact.identity}"
+            return [
+                Sql(f"{what} DISABLE"),
+                Sql(f"{what} SET (slot_name = NONE)"),
+                Sql(kind.drop(fact.identity)),
+            ]
+    return [Sql(kind.drop(fact.identity), hazards)]
+
+
+def _default_owner(fact: Fact) -> str:
+    return fact.identity.removeprefix("for role ").rpartition(" on ")[0].partition(" in schema ")[0]
+
+
+def _creation_hazards(fact: Fact, work: _Work) -> tuple[Hazard, ...]:
+    """What creating something on a table that is in use can do."""
+    found: list[Hazard] = []
+    if any(value.endswith("=***") for v in fact.attributes.values() if isinstance(v, tuple) for value in v):
+        found.append(Hazard("NEEDS_SECRET", f"an option of {fact.identity}"))
+    if fact.kind == "subscription":
+        found.append(Hazard("NEEDS_SECRET", "the connection string"))
+    table = (fact.parent or "").rpartition(" on ")[2]
+    if work.before.get("table", table) is None or work.comes(("table", table)):
+        return tuple(found)
+    value = fact.attributes
+    if fact.kind == "index" and value["definition"]:
+        found.append(Hazard("BLOCKS_WRITES"))
+        if str(value["definition"]).startswith("CREATE UNIQUE"):
+            found.append(Hazard("MAY_FAIL_ON_DATA", "rows with equal keys"))
+    elif fact.kind == "table constraint" and not str(value["definition"]).endswith(" NOT VALID"):
+        found += [Hazard("MAY_FAIL_ON_DATA", "rows that break it"), Hazard("SCANS_TABLE")]
+    elif fact.kind == "table column":
+        if value["generated"] == "stored" or value["identity_generation"]:
+            found.append(Hazard("REWRITES_TABLE"))
+        elif value["not_null"] and value["default"] is None:
+            found.append(Hazard("MAY_FAIL_ON_DATA", "any row: it would have no value"))
+    return tuple(found)
