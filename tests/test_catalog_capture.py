@@ -13,7 +13,7 @@ from catalog import copy, every_kind, execute, facts, load, snap
 
 from auditkit import server as servers
 from auditkit.catalog import capture as capturing
-from auditkit.catalog.capture import capture, read_facts, touched
+from auditkit.catalog.capture import NEWEST, OLDEST, capture, read_facts, touched
 from auditkit.catalog.compare import compare
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Snapshot
@@ -474,13 +474,64 @@ def test_what_reads_alike_reads_as_the_server_writes_it(home: Server) -> None:
             f"CREATE INDEX ON {table} (({table} IS NULL))",
         )
     execute(conninfo, "ALTER TABLE a RENAME y TO moved")
+    counts = definitions_are_the_servers(conninfo)
+    assert counts == {"index": 6 * len(tables), "table constraint": 5 * len(tables)}
+
+
+def definitions_are_the_servers(conninfo: str) -> dict[str, int]:
+    """How many definitions of indexes and constraints read as the server writes them: all."""
     snapshot = snap(conninfo)
+    counts = {}
     with connect(conninfo) as connection:
         for kind, function in (("index", "pg_get_indexdef"), ("table constraint", "pg_get_constraintdef")):
             rows = connection.execute(
                 f"SELECT o::int8, {function}(o) FROM unnest(%s::int8[]::oid[]) o",
                 [list(snapshot.tables[kind].oids)],
             )
-            expected = dict(rows.fetchall())
-            assert expected == {fact.oid: fact.attributes["definition"] for fact in snapshot.iter(kind)}
-            assert len(expected) == (6 if kind == "index" else 5) * len(tables)
+            texts = dict(rows.fetchall())
+            # An index that backs a constraint has no definition but that.
+            read = {
+                f.oid: f.attributes["definition"]
+                for f in snapshot.iter(kind)
+                if " on " not in (f.parent or "")
+            }
+            assert {oid: texts[oid] for oid in read} == read
+            counts[kind] = len(read)
+    return counts
+
+
+@pytest.mark.parametrize("major", [OLDEST, 17, NEWEST])
+def test_keys_read_as_the_server_writes_them(major: int) -> None:
+    """Primary, unique, exclusion and foreign keys of tables that are alike, with every option there is."""
+    primary = ["({a})", "({a}, {b})", "({b}, {a})", "({a}) DEFERRABLE", "({a}) DEFERRABLE INITIALLY DEFERRED",
+               "({a}) INCLUDE ({b})", "({a}) WITH (fillfactor = 70)"]  # fmt: skip
+    others = ["UNIQUE ({b})", "UNIQUE ({b}, {a})", "UNIQUE ({b}) INCLUDE ({c})", "UNIQUE ({b}) DEFERRABLE",
+              "EXCLUDE ({b} WITH =)", "EXCLUDE ({b} WITH =, {c} WITH =) WHERE ({c} > 0)"]  # fmt: skip
+    others += [f"FOREIGN KEY ({{c}}) REFERENCES {{t}} ({{d}}) {options}" for options in (
+        "", "NOT VALID", "MATCH FULL", "DEFERRABLE", "DEFERRABLE INITIALLY DEFERRED", "ON UPDATE CASCADE",
+        "ON DELETE RESTRICT ON UPDATE NO ACTION", "ON DELETE SET NULL", "ON UPDATE SET DEFAULT")]  # fmt: skip
+    others += ["FOREIGN KEY ({d}) REFERENCES {t} ({d})", "FOREIGN KEY ({a}, {c}) REFERENCES {t} ({d}, {b})",
+               "FOREIGN KEY ({c}, {a}) REFERENCES {t} ({b}, {d}) MATCH FULL ON DELETE CASCADE"]  # fmt: skip
+    if major >= 15:
+        others += ["UNIQUE NULLS NOT DISTINCT ({b})", "UNIQUE NULLS NOT DISTINCT ({b}, {a})",
+                   "FOREIGN KEY ({a}, {c}) REFERENCES {t} ({d}, {b}) ON DELETE SET NULL ({c})"]  # fmt: skip
+    if major >= 18:
+        others += ["UNIQUE ({b}, {p} WITHOUT OVERLAPS)", "CHECK ({a} > 0)", "CHECK ({a} > 0) NOT ENFORCED",
+                   "FOREIGN KEY ({c}) REFERENCES {t} ({d}) NOT ENFORCED",
+                   "FOREIGN KEY ({b}, PERIOD {p}) REFERENCES {t} ({b}, PERIOD {p})"]  # fmt: skip
+    plain = {name: name for name in "abcdp"}
+    namings = [plain, plain, plain | {"a": "d", "d": "a"}, {name: f'"{name} ""x"""' for name in plain}]
+    statements = ["CREATE EXTENSION btree_gist", 'CREATE SCHEMA "s "" t"']
+    for n, names in enumerate(namings):
+        for m, key in enumerate(primary):
+            table = f'"s "" t"."T{n}_{m}"' if m % 2 else f"t{n}_{m}"
+            columns = "{a} int, {b} int, {c} int, {d} int UNIQUE, {p} tsrange, UNIQUE ({d}, {b})"
+            parts = [f"PRIMARY KEY {key}", *others]
+            statements.append(f"CREATE TABLE {table} ({columns})".format(**names))
+            statements += [f"ALTER TABLE {table} ADD {part}".format(**names, t=table) for part in parts]
+    with servers.start(label="keys", binaries=tools.postgres_binaries(major)) as server:
+        conninfo = server.create_database("keys")
+        execute(conninfo, *statements)
+        counts = definitions_are_the_servers(conninfo)
+    tables = len(namings) * len(primary)
+    assert counts == {"index": 0, "table constraint": tables * (3 + len(others))}

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from auditkit.catalog import grants as acl
-from auditkit.catalog.kind import CATALOGS, META, THIS_DATABASE, Kind, render
+from auditkit.catalog.kind import CATALOGS, THIS_DATABASE, Kind, is_attribute, render
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import COMMON, Edges, Fact, Snapshot, Table, Value
 from auditkit.catalog.watched import PART_CATALOGS, TEMPORARY, WATCHED
@@ -167,12 +167,13 @@ def _unmodelled_sql(catalogs: Iterable[str]) -> str:
 
 @dataclass
 class _Result:
-    """What one statement returned."""
+    """What one statement returned, and the definitions by oid, where the kind shares them."""
 
     names: list[str]
     types: list[int]
     rows: list[tuple[Any, ...]]
     error: psycopg.Error | None = None
+    definitions: dict[int, str | None] = field(default_factory=dict)
 
 
 class _Quoted(dict[str, str]):
@@ -374,18 +375,18 @@ class _Builder:
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
         count, share = len(rows), self._shared.setdefault
         columns: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
-        if "alike" in columns:
-            columns["definition"] = _whole(columns)
+        if kind.shares_definitions:
+            columns["definition"] = [*map(result.definitions.get, columns["oid"])]
         empty: list[Any] = [None] * count
         oids, subids = columns["oid"], columns.get("subid", [0] * count)
         if kind.ordinal:
             columns[kind.ordinal] = _ranks(oids, subids)
             columns.setdefault("parent", oids)
-        attributes = [name for name in columns if name not in META and not name.startswith("pg_")]
+        attributes = [name for name in columns if is_attribute(name)]
         if kind.name not in self.tables:
             codes = dict(zip(result.names, result.types, strict=True))
             self.specs[kind.name] = [(name, codes.get(name, 0)) for name in attributes]
-            own = (*attributes, "definition") if kind.definition else tuple(attributes)
+            own = (*attributes, "definition") if _deparsed_apart(kind) else tuple(attributes)
             self.tables[kind.name] = Table(kind.name, own + COMMON)
             self.raw[kind.name] = []
         table, start = self.tables[kind.name], len(self.tables[kind.name])
@@ -478,7 +479,7 @@ class _Builder:
         """Portions of what has to be deparsed in statements of its own."""
         jobs = []
         for name, table in self.tables.items():
-            if KINDS[name].definition:
+            if _deparsed_apart(KINDS[name]):
                 oids = list(table.oids)
                 jobs += [
                     (KINDS[name], oids[i : i + VIEWS_PER_STATEMENT])
@@ -503,7 +504,7 @@ class _Builder:
             kind, table = KINDS[name], self.tables[name]
             convert = self._converter(kind, types)
             raw = self.raw.pop(name)
-            if kind.definition:
+            if _deparsed_apart(kind):
                 texts = self.definitions[name]
                 for oid, row in zip(table.oids, raw, strict=True):
                     own = convert(row)
@@ -595,13 +596,8 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return columns
 
 
-def _whole(columns: dict[str, Sequence[Any]]) -> list[str | None]:
-    """Definitions, of which the server gave only one for all that are alike."""
-    heads = columns.get("head") or [""] * len(columns["oid"])
-    rows = zip(columns["oid"], heads, columns["definition"], strict=True)
-    ends = {oid: text[len(head) :] for oid, head, text in rows if text is not None}
-    found = map(ends.get, columns["alike"])
-    return [None if end is None else head + end for head, end in zip(heads, found, strict=True)]
+def _deparsed_apart(kind: Kind) -> bool:
+    return bool(kind.definition) and not kind.shares_definitions
 
 
 def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
@@ -653,9 +649,16 @@ def _read(
     def statement(group: Sequence[Kind], portion: tuple[int, int] | None = None) -> Statement:
         return render(group[0].query, server.version, only=restricted, slice=portion), parameters
 
-    def take(group: Sequence[Kind], result: _Result, portion: tuple[int, int] | None = None) -> None:
+    def take(
+        group: Sequence[Kind],
+        result: _Result,
+        session: Connection = connection,
+        portion: tuple[int, int] | None = None,
+    ) -> None:
+        result = _defined(session, group[0], result, report)
         if result.error is not None and result.error.sqlstate == _LOCK_TIMEOUT:
-            result = _around_locks(connection, server, group, portion, report)
+            result = _around_locks(session, server, group, portion, report)
+            result = _defined(session, group[0], result, report)
         if result.error is not None:
             report.failure(group, result.error)
             return
@@ -663,13 +666,13 @@ def _read(
         if missing:
             catalog = group[0].parent_catalog
             query = {"catalog": CATALOGS[catalog], "oids": _oids(missing)}
-            for oid, *entry in _run(connection, [(_PARENTS, query)], prepare=True)[0].rows:
+            for oid, *entry in _run(session, [(_PARENTS, query)], prepare=True)[0].rows:
                 builder.names[catalog][oid] = (entry[0], entry[1], entry[2])
         builder.add(group, result)
 
     def read_slice(big: Sequence[list[Kind]], portion: tuple[int, int], session: Connection) -> None:
         for group in big:
-            take(group, _run(session, [statement(group, portion)])[0], portion)
+            take(group, _run(session, [statement(group, portion)])[0], session, portion)
 
     big = [group for group in groups if slices and "{slice " in group[0].query]
     small = [group for group in groups if group not in big]
@@ -744,21 +747,45 @@ def _around_locks(
     return _run(connection, [(query, {"without": _oids(oid for oid, _ in locked)})])[0]
 
 
+def _deparsing(kind: Kind, oids: Iterable[int]) -> Statement:
+    return f"SELECT o::oid, {kind.definition}(o) FROM unnest(%(oids)s::oid[]) o", {"oids": _oids(oids)}
+
+
+def _defined(connection: Connection, kind: Kind, result: _Result, report: _Report) -> _Result:
+    """Add the definitions of rows that share them: to deparse one, the server first collects all it knows of the
+    table, which takes far longer than to find out that another table's text will do."""
+    if result.error is not None or not kind.shares_definitions or not result.rows:
+        return result
+    likeness = itemgetter(*(i for i, name in enumerate(result.names) if name.startswith("like_")))
+    head, oid = result.names.index("head"), result.names.index("oid")
+    rows = [(row[oid], row[head], likeness(row)) for row in result.rows if row[head] is not None]
+    firsts: dict[tuple[Any, ...], tuple[int, str]] = {}
+    for number, start, key in rows:
+        firsts.setdefault(key, (number, start))
+    texts = _run(connection, [_deparsing(kind, (number for number, _ in firsts.values()))])[0]
+    if texts.error is not None:
+        return texts
+    found = dict(texts.rows)
+    if None in found.values():
+        report.torn.add(f"{kind.name} definitions")
+        return result
+    ends = {key: found[number][len(start) :] for key, (number, start) in firsts.items()}
+    result.definitions = {number: start + ends[key] for number, start, key in rows}
+    return result
+
+
 def _deparse(connection: Connection, jobs: Sequence[tuple[Kind, list[int]]], builder: _Builder) -> None:
     """Fetch the texts that take locks, in short statements; what stays locked is named, not waited for."""
     if not jobs:
         return
 
-    def text_of(kind: Kind, oids: list[int]) -> Statement:
-        return f"SELECT o::oid, {kind.definition}(o) FROM unnest(%(oids)s::oid[]) o", {"oids": _oids(oids)}
-
-    results = _run(connection, [text_of(*job) for job in jobs], locking=True)
+    results = _run(connection, [_deparsing(*job) for job in jobs], locking=True)
     for (kind, oids), result in zip(jobs, results, strict=True):
         texts = builder.definitions[kind.name]
         texts.update((row[0], row[1]) for row in result.rows)
         if result.error is not None:
             for oid in oids:
-                _deparse_one(connection, kind, oid, text_of(kind, [oid]), builder)
+                _deparse_one(connection, kind, oid, _deparsing(kind, [oid]), builder)
         if None in texts.values():
             builder.report.torn.add(f"{kind.name} definitions")
 

@@ -13,7 +13,8 @@ comparing, saving and reporting know no kind. What an entry's query must return 
                      (columns need none: it is their ``oid``)
 ``origin``           the object a parent table or partitioned table gives it: likewise
 ``anchor``           oid it is read again with: the table of a constraint (default: its own; 0: cluster-wide)
-``alike`` ``head``   oid of the row whose ``definition`` is this one's too, but for the ``head`` each begins with
+``like_…`` ``head``  what the text of ``Kind.definition`` depends on, and what it begins with: rows which agree in the
+                     former are deparsed once. A row whose ``head`` is NULL has no definition
 ``kind``             name of the kind, when several kinds share one query (of columns it follows from the parent's)
 ``typmod``           completes an attribute of SQL type ``oid``, which always means a data type
 ``acl_type``         letter for ``acldefault()``, where it depends on the row
@@ -100,13 +101,17 @@ META = frozenset(
         "parent",
         "origin",
         "anchor",
-        "alike",
         "head",
         "typmod",
         "acl_type",
         "acl_owner",
     )
 )
+
+
+def is_attribute(column: str) -> bool:
+    """Whether a column of a query is an attribute."""
+    return column not in META and not column.startswith(("pg_", "like_"))
 
 
 @dataclass(frozen=True)
@@ -128,8 +133,8 @@ class Kind:
         row: catalog of the row whose ``xmin`` says when the object was created (default: ``catalog``).
         written: attribute → catalog of the row that holds it (default: ``catalog``).
         acl: object type letter for ``acldefault()``.
-        definition: SQL function for the attribute ``definition``, run outside the query in short
-            statements of its own because it takes locks.
+        definition: SQL function for the attribute ``definition``. It is run outside the query: in short statements,
+            because it takes locks; or, if the query has ``like_…`` columns, once for all rows that read alike.
         never_null: attributes that are NULL only if the object was dropped while it was read.
         own_membership: belongs to an extension only if it is itself a member, not through its parent.
         ordinal: name of an attribute made of ``subid``: the position among siblings, without the gaps that dropped ones
@@ -187,10 +192,15 @@ class Kind:
             r"\bAS ([a-z_]+)",
             _outermost(render(self.query, 180000)).replace("DISTINCT FROM", "").partition(" FROM ")[0],
         )
-        found = [name for name in names if name not in META and not name.startswith("pg_")]
+        found = [name for name in names if is_attribute(name)]
         if self.ordinal:
             found.append(self.ordinal)
         return [*found, "definition"] if self.definition else found
+
+    @cached_property
+    def shares_definitions(self) -> bool:
+        """Whether one text is asked for all rows that read alike, instead of one for each."""
+        return " AS like_" in self.query
 
     @cached_property
     def cluster_wide(self) -> bool:

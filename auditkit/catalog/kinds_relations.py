@@ -69,34 +69,59 @@ CONSTRAINT = f"""
              ON p.conrelid = i.inhparent AND p.conname = k.conname WHERE i.inhrelid = k.conrelid LIMIT 1)
          END AS origin"""
 
-#: CHECK constraints that read the same. To deparse one, the server first collects all it knows of the table, which
-#: takes far longer than to find out that another table's text will do. (A reference to the whole row, column 0, is
-#: written with the table's name.)
-_SAME_CHECK = """
-    CASE WHEN k.contype <> 'c' OR strpos(k.conbin::text, ':varattno 0 ') > 0 THEN k.oid END,
-    k.conkey, k.connoinherit, k.convalidated, {18? k.conenforced ?? true}, a.attname,
+#: What the text of a constraint depends on, but for the table a foreign key refers to. Exclusion constraints, whole
+#: rows (column 0, which reads as the table's name), keys with a period, with columns of INCLUDE or of ON DELETE SET
+#: are each like nothing else.
+_LIKE_CONSTRAINT = """
+    CASE WHEN NOT simple THEN k.oid END AS like_itself, k.contype AS like_type, first.name AS like_first,
     CASE WHEN cardinality(k.conkey) > 1 THEN (
-        SELECT array_agg(m.attname ORDER BY key) FROM unnest(k.conkey) AS key JOIN pg_attribute m
-        ON m.attrelid = k.conrelid AND m.attnum = key) END,
-    k.conbin::text COLLATE "C" """
+        SELECT array_agg(m.attname ORDER BY place) FROM unnest(k.conkey) WITH ORDINALITY AS key(number, place)
+        JOIN pg_attribute m ON m.attrelid = k.conrelid AND m.attnum = key.number)::text END AS like_columns,
+    CASE WHEN k.contype = 'c' THEN k.conkey::text END AS like_numbers, k.conbin::text AS like_tree,
+    CASE WHEN k.contype = 'f' AND simple THEN (
+        SELECT r.attname FROM pg_attribute r WHERE r.attrelid = k.confrelid AND r.attnum = k.confkey[1])
+        END AS like_referenced,
+    k.confmatchtype AS like_match, k.confupdtype AS like_update, k.confdeltype AS like_delete,
+    k.condeferrable AS like_deferrable, k.condeferred AS like_deferred, k.connoinherit AS like_no_inherit,
+    k.convalidated AS like_valid, {18? k.conenforced ?? true} AS like_enforced,
+    {15? EXISTS (SELECT FROM pg_index u WHERE k.contype = 'u' AND u.indexrelid = k.conindid AND u.indnullsnotdistinct)
+     ?? false} AS like_nulls,
+    CASE WHEN k.contype = 'f' AND simple THEN
+        'FOREIGN KEY (' || quote_ident(first.name) || ') REFERENCES ' || k.confrelid::regclass || '(' ELSE '' END AS head"""
 
-#: What an index definition begins with; after that, neither index nor table is named.
+_LIKE_CONSTRAINT_FROM = """
+    CROSS JOIN LATERAL (SELECT CASE k.contype
+        WHEN 'c' THEN strpos(k.conbin::text, ':varattno 0 ') = 0
+        WHEN 'f' THEN cardinality(k.conkey) = 1 {15? AND k.confdelsetcols IS NULL ??} {18? AND NOT k.conperiod ??}
+        WHEN 'x' THEN false
+        ELSE {18? NOT k.conperiod AND ??} NOT EXISTS (
+            SELECT FROM pg_index u WHERE u.indexrelid = k.conindid AND u.indnatts > u.indnkeyatts)
+        END AS simple OFFSET 0) AS shape
+    CROSS JOIN LATERAL (SELECT (SELECT a.attname FROM pg_attribute a
+        WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1]) AS name OFFSET 0) AS first"""
+
+#: What an index definition begins with; after that, neither index nor table is named. One that backs a constraint has
+#: the definition of that.
 _INDEX_HEAD = """
-    'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(c.relname) || ' ON '
-    || CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END
-    || CASE WHEN tn.oid = 11 THEN '' ELSE quote_ident(tn.nspname) || '.' END || quote_ident(t.relname)"""
+    CASE WHEN k.oid IS NULL THEN
+        'CREATE ' || CASE WHEN i.indisunique THEN 'UNIQUE ' ELSE '' END || 'INDEX ' || quote_ident(c.relname) || ' ON '
+        || CASE WHEN c.relkind = 'I' THEN 'ONLY ' ELSE '' END
+        || CASE WHEN tn.oid = 11 THEN '' ELSE quote_ident(tn.nspname) || '.' END || quote_ident(t.relname) END AS head"""
 
-#: Indexes whose definitions end alike: same properties, and names, types and collations of the columns.
-_SAME_INDEX = """
-    k.oid, CASE WHEN strpos(trees.text, ':varattno 0 ') > 0 THEN c.oid END,
-    a.attname, a.atttypid, a.attcollation, i.indkey::text, i.indclass::text, i.indcollation::text, i.indoption::text,
-    i.indnkeyatts, i.indisunique, {15? i.indnullsnotdistinct ?? false}, c.relam, c.relkind, c.reloptions,
-    CASE WHEN i.indnatts > 1 OR trees.text <> '' THEN (
+#: What the rest depends on: properties, and names, types and collations of the columns.
+_LIKE_INDEX = """
+    CASE WHEN strpos(trees.text, ':varattno 0 ') > 0 THEN c.oid END AS like_itself,
+    CASE WHEN k.oid IS NULL THEN (SELECT ROW(a.attname, a.atttypid, a.attcollation)::text FROM pg_attribute a
+         WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0]) END AS like_first,
+    CASE WHEN k.oid IS NULL AND (i.indnatts > 1 OR trees.text <> '') THEN (
         SELECT array_agg(ROW(m.attname, m.atttypid, m.attcollation)::text ORDER BY key)
         FROM unnest(i.indkey::int2[] || ARRAY(
             SELECT split_part(part, ' ', 1)::int2 FROM unnest((string_to_array(trees.text, ':varattno '))[2:]) AS part
-        )) AS key JOIN pg_attribute m ON m.attrelid = i.indrelid AND m.attnum = key) END,
-    i.indexprs::text COLLATE "C", i.indpred::text COLLATE "C" """
+        )) AS key JOIN pg_attribute m ON m.attrelid = i.indrelid AND m.attnum = key)::text END AS like_columns,
+    i.indkey::text AS like_numbers, i.indclass::text AS like_classes, i.indcollation::text AS like_collations,
+    i.indoption::text AS like_options, i.indnkeyatts AS like_keys, i.indisunique AS like_unique,
+    {15? i.indnullsnotdistinct ?? false} AS like_nulls, c.relam AS like_method, c.relkind AS like_kind,
+    c.reloptions AS like_storage, i.indexprs::text AS like_expressions, i.indpred::text AS like_predicate"""
 
 
 RELATIONS: tuple[Kind, ...] = (
@@ -245,17 +270,16 @@ RELATIONS: tuple[Kind, ...] = (
         create=create.constraint,
         later={"disabled_triggers": 0},
         alter=alter.constraint,
+        definition="pg_get_constraintdef",
         query=f"""
-            SELECT {CONSTRAINT}, first_value(k.oid) OVER same AS alike,
-                   CASE WHEN k.oid = first_value(k.oid) OVER same THEN pg_get_constraintdef(k.oid) END AS definition,
+            SELECT {CONSTRAINT}, {_LIKE_CONSTRAINT},
                    k.conrelid AS parent, k.conrelid AS anchor,
                    CASE WHEN k.contype = 'f' THEN (SELECT count(*) FROM pg_trigger g WHERE g.tgconstraint = k.oid
                         AND g.tgisinternal AND g.tgenabled <> 'O')::int4 ELSE 0 END AS disabled_triggers
             FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
-            LEFT JOIN pg_attribute a ON k.contype = 'c' AND a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+            {_LIKE_CONSTRAINT_FROM}
             WHERE k.oid >= 16384 AND k.conrelid <> 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')
-              AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}
-            WINDOW same AS (PARTITION BY {_SAME_CHECK})""",
+              AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}""",
     ),
     Kind(
         name="index",
@@ -266,6 +290,7 @@ RELATIONS: tuple[Kind, ...] = (
         identity="{schema}.{name}",
         parents=("table constraint", "table", "materialized view"),
         never_null=("valid",),
+        definition="pg_get_indexdef",
         attribute_severity={"valid": "high", "replica_identity": "high"},
         written={"options": "pg_class", "tablespace": "pg_class", "statistics_targets": "pg_attribute"},
         create=create.index,
@@ -277,9 +302,7 @@ RELATIONS: tuple[Kind, ...] = (
                        || quote_ident(tn.nspname) || '.' || quote_ident(t.relname) AS parent,
                    CASE WHEN c.relispartition THEN (SELECT {identify("pg_class", "h.inhparent")}
                         FROM pg_inherits h WHERE h.inhrelid = c.oid LIMIT 1) END AS origin,
-                   CASE WHEN k.oid IS NULL THEN first_value(c.oid) OVER same END AS alike, {_INDEX_HEAD} AS head,
-                   CASE WHEN k.oid IS NULL AND c.oid = first_value(c.oid) OVER same THEN pg_get_indexdef(c.oid)
-                        END AS definition,
+                   {_INDEX_HEAD}, {_LIKE_INDEX},
                    i.indisvalid AS valid, i.indisclustered AS clustered, i.indisreplident AS replica_identity,
                    {options("c.reloptions")} AS options, ts.spcname AS tablespace,
                    CASE WHEN i.indexprs IS NOT NULL THEN (
@@ -292,10 +315,8 @@ RELATIONS: tuple[Kind, ...] = (
             LEFT JOIN pg_constraint k ON k.conrelid = i.indrelid AND k.conindid = i.indexrelid
                   AND k.contype IN ('p', 'u', 'x') {{slice k.conrelid}}
             LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
-            LEFT JOIN pg_attribute a ON k.oid IS NULL AND a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
             CROSS JOIN LATERAL (SELECT coalesce(i.indexprs::text, '') || coalesce(i.indpred::text, '') AS text) AS trees
-            WHERE i.indexrelid >= 16384 {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}
-            WINDOW same AS (PARTITION BY {_SAME_INDEX})""",
+            WHERE i.indexrelid >= 16384 {{slice i.indrelid}} {{only i.indexrelid, i.indrelid}}""",
     ),
     Kind(
         name="sequence",
