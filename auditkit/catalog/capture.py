@@ -128,14 +128,15 @@ def _guard_sql(version: int) -> str:
     return f"{TEMPORARY} {' UNION ALL '.join(parts)}"
 
 
-def _touched_sql(version: int, restricted: bool) -> str:
+def _touched_sql(version: int, catalogs: frozenset[str]) -> str:
+    """Rows of *catalogs* written by a transaction or later ones; those of temporary objects lead to no fact."""
     parts = [
         f"SELECT '{w.catalog}', {w.classid}::oid, {w.oid}, {w.subid}::int4, {w.anchor or w.oid}, xmin, {w.kinds} "
         f"FROM {w.catalog} WHERE ({w.where}) AND age(xmin) <= (SELECT age(%(since)s::text::xid))"
         for w in WATCHED
-        if version // 10000 >= w.since and (restricted or not w.restricted)
+        if version // 10000 >= w.since and w.catalog in catalogs
     ]
-    return f"{TEMPORARY} {' UNION ALL '.join(parts)}"
+    return f"WITH temporary AS (SELECT 0::oid AS oid WHERE false) {' UNION ALL '.join(parts)}"
 
 
 def _unmodelled_sql(catalogs: Iterable[str]) -> str:
@@ -1051,17 +1052,19 @@ def _keep_plans(connection: Connection, server: _Server) -> None:
         server.plans_kept = True
 
 
-def touched(connection: Connection, since: int) -> Touched:
+def touched(connection: Connection, since: int, catalogs: Collection[str] | None = None) -> Touched:
     """Catalog rows of users written by transaction *since* or a later one.
 
-    Deleted rows leave no trace here. Takes a few milliseconds: it reads the user rows of all catalogs.
+    Deleted rows leave no trace here. Takes a few milliseconds: it reads all user rows of the catalogs that may hold
+    some, which *catalogs* names if that is known.
     """
     server = _server(connection)
     _keep_plans(connection, server)
-    cursor = connection.execute(
-        _touched_sql(server.version, server.reads_roles), {"since": since % 2**32}, prepare=True
-    )
-    return Touched(tuple(cursor.fetchall()))
+    watched = {w.catalog for w in WATCHED if server.reads_roles or not w.restricted}
+    if not (wanted := watched.intersection(watched if catalogs is None else catalogs)):
+        return Touched(())
+    query = _touched_sql(server.version, frozenset(wanted))
+    return Touched(tuple(connection.execute(query, {"since": since % 2**32}, prepare=True).fetchall()))
 
 
 def read_facts(

@@ -66,7 +66,7 @@ class Follower:
         before = self.facts.copy()
         dropped = self._dropped(since)
         changed: dict[Key, Fact | None] = {}
-        touched = capture.touched(self.reader, since)
+        touched = capture.touched(self.reader, since, ran.catalogs)
         facts = [] if self.always_full or not touched else self._read(touched)
         # Cluster-wide facts have no anchor, and several may share an address.
         renamed = any(fact.anchor and self.keys.get(fact.address, fact.key) != fact.key for fact in facts)

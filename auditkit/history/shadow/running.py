@@ -6,7 +6,7 @@ import bisect
 import contextlib
 import re
 import select
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,8 @@ SCHEMA = "auditkit_shadow"
 
 OWN_OBJECTS = f"""
 CREATE SCHEMA {SCHEMA};
-CREATE TABLE {SCHEMA}.mark (step int NOT NULL, statement int NOT NULL);
+CREATE TABLE {SCHEMA}.mark (step int NOT NULL, statement int NOT NULL, catalogs text[]);
+CREATE TABLE {SCHEMA}.catalog AS SELECT oid, relname::text AS name FROM pg_class WHERE oid < 16384 AND relkind = 'r';
 CREATE TABLE {SCHEMA}.dropped (classid oid, objid oid, objsubid int, object_type text, identity text);
 CREATE FUNCTION {SCHEMA}.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
     SET search_path = pg_catalog AS $$
@@ -52,11 +53,15 @@ _NOT_WITHIN = _TRANSACTION_WORDS | {"set"}
 
 @dataclass(frozen=True)
 class Ran:
-    """The outcome of one migration: the first transaction id of each statement, or why it failed."""
+    """The outcome of one migration: the first transaction id of each statement, or why it failed.
+
+    ``catalogs`` are those it wrote to, if that is known.
+    """
 
     statements: list[Statement]
     marks: list[tuple[int, int]]
     failure: Failure | None
+    catalogs: Collection[str] | None = None
 
 
 def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number: int, step: Step) -> Ran:
@@ -65,7 +70,7 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number
     if step.transactional and not own_transaction:
         error = execute(runner, _in_one_transaction(number, statements))
         if error is None:
-            return Ran(statements, marks_of(reader, number), None)
+            return Ran(statements, marks_of(reader, number), None, _written(reader, number))
         execute(runner, "ROLLBACK")
         if error.sqlstate not in _NEEDS_AUTOCOMMIT:
             # Once more, one by one, to learn which statement it was.
@@ -96,7 +101,13 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number
 
 def _in_one_transaction(number: int, statements: Sequence[Statement]) -> str:
     parts = [_marked(number, index, statement) for index, statement in enumerate(statements)]
-    return ";".join(["BEGIN", *parts, "COMMIT"])
+    # The server counts what a transaction writes to each table; a counter that is off says nothing.
+    written = (
+        f"INSERT INTO {SCHEMA}.mark SELECT {number}, {len(parts)}, ARRAY(SELECT name FROM {SCHEMA}.catalog WHERE"
+        " pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid) > 0)"
+        " WHERE current_setting('track_counts')::bool"
+    )
+    return ";".join(["BEGIN", *parts, written, "COMMIT"])
 
 
 def _marked(number: int, index: int, statement: Statement) -> str:
@@ -223,6 +234,13 @@ def marks_of(reader: psycopg.Connection[Any], number: int) -> list[tuple[int, in
         f"SELECT xmin::text::bigint, statement FROM {SCHEMA}.mark WHERE step = %s ORDER BY 1", [number]
     ).fetchall()
     return [(int(xid), int(index)) for xid, index in rows]
+
+
+def _written(reader: psycopg.Connection[Any], number: int) -> list[str] | None:
+    row = reader.execute(
+        f"SELECT catalogs FROM {SCHEMA}.mark WHERE step = %s AND catalogs IS NOT NULL", [number]
+    ).fetchone()
+    return list(row[0]) if row else None
 
 
 def next_xid(reader: psycopg.Connection[Any]) -> int:
