@@ -268,17 +268,22 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
 @cli.command()
 @click.argument("left")
 @click.argument("right")
+@click.option("--sql", is_flag=True, help="Print only SQL that turns LEFT into RIGHT.")
 @_json_option
 @click.pass_context
-def diff(ctx: click.Context, left: str, right: str, as_json: bool) -> None:
+def diff(ctx: click.Context, left: str, right: str, sql: bool, as_json: bool) -> None:
     """How RIGHT differs from LEFT, object by object. Exits 1 when they differ."""
     from auditkit import audit
 
     settings = _settings(ctx)
     with _progress(ctx) as progress:
-        result = audit.diff(settings.source(left), settings.source(right), settings, progress=progress)
+        result = audit.diff(
+            settings.source(left), settings.source(right), settings, sql=sql, progress=progress
+        )
     if as_json:
         _print_json(result)
+    elif sql:
+        click.echo(result["sql"], nl=False)
     else:
         _print_deltas(result["deltas"])
         for item in result["unmodelled"]:
@@ -289,7 +294,7 @@ def diff(ctx: click.Context, left: str, right: str, as_json: bool) -> None:
         )
     if result["deltas"]:
         raise click.exceptions.Exit(1)
-    if not as_json:
+    if not as_json and not sql:
         click.echo("equal" if result["equal"] else "equal in what could be read")
     if not result["equal"]:
         raise click.exceptions.Exit(3)

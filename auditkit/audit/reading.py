@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog.capture import capture
-from auditkit.catalog.compare import Scope, compare
+from auditkit.catalog.compare import Comparison, Scope, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.config import Settings, Source
 from auditkit.connect import connect
@@ -95,12 +95,41 @@ def read_all(
     return found
 
 
-def diff(left: Source, right: Source, settings: Settings, *, progress: Tell = silent) -> dict[str, Any]:
-    """The document ``auditkit.diff/1``: how *right* differs from *left*.
+def diff(
+    left: Source, right: Source, settings: Settings, *, sql: bool = False, progress: Tell = silent
+) -> dict[str, Any]:
+    """The document ``auditkit.diff/1``: how *right* differs from *left*; with *sql*, what turns left into right.
 
     Migrations beside a database are replayed on a ground like that database's: its platform and its operator's
-    roles are no differences. ``equal`` is only true if everything could be read.
+    roles are no differences. ``equal`` is only true if everything could be read. ``sql`` is the script as
+    psql runs it, ``steps`` its statements with their hazards.
     """
+    sides, compared = compared_sides(left, right, settings, progress)
+    not_checked = [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]]
+    document: dict[str, Any] = {
+        "format": "auditkit.diff/1",
+        "left": left.name,
+        "right": right.name,
+        "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
+        "deltas": [delta.as_dict() for delta in compared.deltas],
+        "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
+        "not_checked": not_checked,
+    }
+    if sql:
+        from auditkit.resolve import closing, script
+
+        steps = closing.close(*sides, compared)
+        document["steps"] = [step.as_dict() for step in steps]
+        document["sql"] = script.text(
+            steps, title=f"Turns {left.name} into {right.name}.", notes=script.notes(compared)
+        )
+    return document
+
+
+def compared_sides(
+    left: Source, right: Source, settings: Settings, progress: Tell = silent
+) -> tuple[tuple[Snapshot, Snapshot], Comparison]:
+    """Both sources as snapshots that can be compared, and how they differ."""
     sources = (left, right)
     databases = [source for source in sources if source.type != "migrations"]
     with ThreadPoolExecutor(max_workers=2) as pool:
@@ -117,16 +146,7 @@ def diff(left: Source, right: Source, settings: Settings, *, progress: Tell = si
     compared = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
     if base:
         compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
-    not_checked = [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]]
-    return {
-        "format": "auditkit.diff/1",
-        "left": left.name,
-        "right": right.name,
-        "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
-        "deltas": [delta.as_dict() for delta in compared.deltas],
-        "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
-        "not_checked": not_checked,
-    }
+    return (sides[0], sides[1]), compared
 
 
 def history(

@@ -15,7 +15,6 @@ from auditkit.catalog.sql import (
     called,
     dollar,
     execute,
-    last,
     literal,
     operator,
     pairs,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from auditkit.catalog import alter, create
-from auditkit.catalog.sql import literal, quote
 from auditkit.catalog.kind import (
     ENABLED,
     THIS_DATABASE,
@@ -18,6 +17,7 @@ from auditkit.catalog.kind import (
     procedure,
 )
 from auditkit.catalog.kinds_relations import CONSTRAINT, RELATIONS
+from auditkit.catalog.sql import literal, quote
 
 __all__ = ["KINDS", "Kind", "Severity", "literal", "markdown", "quote"]
 

@@ -327,7 +327,9 @@ class Snapshot:
         for what, on, kind in self.raw_edges:
             left, right = resolve(what), resolve(on)
             if left and right and left != right:
-                seen.setdefault((left, right), _DEPENDENCIES.get(kind, kind))
+                word = _DEPENDENCIES.get(kind, kind)
+                if seen.setdefault((left, right), word) == "normal":
+                    seen[left, right] = word  # a stronger tie beside it
         return [(left, right, kind) for (left, right), kind in seen.items()]
 
     @cached_property
@@ -363,6 +365,21 @@ class Snapshot:
                 if kind in self.tables and fact.parent in self.tables[kind].positions
             }
         return found - {key}
+
+    def makers(self, key: Key) -> set[Key]:
+        """What an object comes and goes with, as part of its implementation: a range's constructors with the range."""
+        return {right for right, kind in self._ties.get(key, {}).items() if kind == "internal"}
+
+    def stands_alone(self, key: Key, whole: Key) -> bool:
+        """Whether dropping *whole* is refused as long as *key* is there, rather than taking it along."""
+        return self._ties.get(key, {}).get(whole) == "normal"
+
+    @cached_property
+    def _ties(self) -> dict[Key, dict[Key, str]]:
+        found: dict[Key, dict[Key, str]] = defaultdict(dict)
+        for left, right, kind in self._edges:
+            found[left][right] = kind
+        return found
 
     @cached_property
     def _wholes(self) -> dict[Key, set[Key]]:

@@ -51,6 +51,8 @@ _RANK = {
 }  # fmt: skip
 
 
+#: Parts that can be dropped by name before their whole.
+_SEPARABLE = frozenset({"table constraint", "policy", "rule", "trigger", "domain constraint", "index"})
 #: What default privileges are given on → the kinds that get them.
 _GIVEN = {
     "tables": ("table", "view", "materialized view", "foreign table"),
@@ -99,6 +101,9 @@ class _Work:
     remade: set[Key] = field(default_factory=set)
     released: set[Key] = field(default_factory=set)  # columns whose default steps aside
     bare: set[Key] = field(default_factory=set)  # tables created without defaults, to break a cycle
+    named: set[Key] = field(
+        default_factory=set
+    )  # parts that are dropped by name before their whole, likewise
 
     @property
     def bare_columns(self) -> set[Key]:
@@ -151,9 +156,11 @@ def close(before: Snapshot, after: Snapshot, differences: Comparison) -> list[St
     while True:
         script = _Script(work)
         steps = script.steps()
-        if not (tables := script.circular_tables()):
+        tables, parts = script.circular_tables(), script.circular_parts()
+        if not tables and not parts:
             return steps
         work.bare |= tables
+        work.named |= parts
 
 
 # --- what has to be remade ---------------------------------------------------------------------------------------
@@ -339,11 +346,16 @@ class _Script:
     def gone_with(self, key: Key) -> Key:
         """The object whose DROP takes *key* along; itself, if it has to be dropped by name."""
         fact = _fact(self.before, key)
+        if key in self.work.named:
+            return key
+        for whole in sorted(self.before.wholes(key)):
+            if self.work.goes(whole) and whole not in self.kept and not self.before.stands_alone(key, whole):
+                return self.gone_with(whole)
         if fact.origin is not None and self.work.goes((fact.kind, fact.origin)):
             return self.gone_with((fact.kind, fact.origin))
-        for whole in sorted(self.before.wholes(key)):
-            if self.work.goes(whole) and whole not in self.kept and not _only_depends(fact, whole):
-                return self.gone_with(whole)
+        for held in self.before.holders(key) if key[0] == "function" else ():
+            if held[0] == "type" and self.work.goes(held) and key in self.before.holders(held):
+                return held  # a base type and its functions need each other
         if key[0] == "composite type column" and ("type", str(fact.parent)) in self.kept:
             return "type", str(fact.parent)
         if key[0] == "domain constraint" and ("type", str(fact.parent)) in self.kept:
@@ -371,6 +383,9 @@ class _Script:
                     replace(sql, hazards=sql.hazards + _creation_hazards(fact, self.work)) if not n else sql
                     for n, sql in enumerate(self._creation(fact))
                 ]
+                if fact.kind == "type" and len(statements) > 1:  # a shell: its functions come before the rest
+                    self._add(("alter", key), statements[1:], "create")
+                    del statements[1:]
                 self._add(("create", key), statements)
                 origin = ("index", fact.origin or "")
                 if (
@@ -429,10 +444,9 @@ class _Script:
             case "trigger":
                 if origin is not None and self.after.get(*origin) is not None:
                     return self._inherited(fact, origin)
-            case "operator of access method" | "function of access method":
-                for whole in self.after.wholes(key):
-                    if whole[0] == "operator class":
-                        return whole
+            case _:
+                for maker in self.after.makers(key):
+                    return self.brought_by(maker) if work.comes(maker) else maker
         return key
 
     def _inherited(self, fact: Fact, origin: Key) -> Key:
@@ -573,11 +587,19 @@ class _Script:
         if self.work.goes(key):
             found["drop"] = ("drop", self.gone_with(key))
         if self.work.comes(key):
-            found["create"] = ("create", self.brought_by(key))
+            found["create"] = self._brought(key)
         for phase in ("early", "alter", "purge"):
             if (phase, key) in self.statements:
                 found[phase] = (phase, key)
         return found
+
+    def _brought(self, key: Key) -> Node:
+        """The node in which *key* comes into being."""
+        maker = self.brought_by(key)
+        attached: Node = ("alter", maker)
+        if key[0] in ("table constraint", "trigger") and maker[0] == "table" and attached in self.statements:
+            return attached
+        return "create", maker
 
     def _after(self, first: Node | None, then: Node | None) -> None:
         if first is not None and then is not None and first != then:
@@ -593,11 +615,11 @@ class _Script:
             self._after(own.get("create"), own.get("alter"))
             self._after(own.get("create"), own.get("purge"))
             if key in self.work.changed or self.work.goes(key):
-                for held in self.before.holders(key):
+                for held in _holders(self.before, key):
                     if held in nodes:
                         self._release(key, own, held, nodes[held])
             if key in self.work.changed or self.work.comes(key):
-                for held in self.after.holders(key):
+                for held in _holders(self.after, key):
                     if held in nodes:
                         self._rest(key, own, held, nodes[held])
             if self.work.comes(key):
@@ -623,16 +645,30 @@ class _Script:
                 first, own.get("alter")
             )  # owned by a column, which may take its default from the sequence
             return
+        if key[0] == "type" and held[0] in ("function", "procedure") and key in self.after.holders(held):
+            self._after(first, own.get("alter"))  # of a base type; the functions take its shell
+            return
         if "create" in own:
+            if held[0] == "type" and key in self.after.holders(held):
+                self._after(first, own["create"])
+                return
             if own["create"][1] in self.work.bare and key != own["create"][1] and held[0] != "type":
                 self._after(first, own.get("alter"))
             else:
                 self._after(first, own["create"])
-                self._after(on.get("alter") if held[0] in ("table column", "type") else None, own["create"])
+                ready = on.get("alter") if "create" not in on or held[0] == "type" else None
+                self._after(ready if held[0] in ("table column", "type") else None, own["create"])
         self._after(first, own.get("alter"))
 
     def _before_attaching(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
-        """A partition is attached when its indexes and constraints are there: then they are found and used."""
+        """A partition is attached when its indexes and constraints are there: then they are found and used.
+
+        An index that partitions lack comes when they are attached: they would be given one.
+        """
+        if key[0] == "index" and _fact(self.after, key).attributes["valid"] is False:
+            whole = self.after.get("table", str(_fact(self.after, key).parent))
+            for partition in self.after.children(whole, "table") if whole else ():
+                self._after(nodes.get(partition.key, {}).get("alter"), own["create"])
         if key[0] in ("index", "table constraint"):
             table = ("table", (_fact(self.after, key).parent or "").rpartition(" on ")[2])
             if table in nodes and own["create"][1] == key and self._attached_later(_fact(self.after, key)):
@@ -689,8 +725,27 @@ class _Script:
         return {
             node[1]
             for node in set().union(*self.circles[:1])
-            if node[0] == "create" and node[1][0] in ("table", "foreign table") and node[1] not in self.work.bare
+            if node[0] == "create"
+            and node[1][0] in ("table", "foreign table")
+            and node[1] not in self.work.bare
         }
+
+    def circular_parts(self) -> set[Key]:
+        """Parts that would go with their whole, but depend on something else in the same cycle: foreign keys, policies."""
+        circle = set().union(*self.circles[:1])
+        found = set()
+        for key in self.work.dropped | self.work.remade:
+            whole = self.gone_with(key)
+            if whole == key or ("drop", whole) not in circle or key[0] not in _SEPARABLE:
+                continue
+            for held in _holders(self.before, key):
+                if (
+                    self.work.goes(held)
+                    and self.gone_with(held) != whole
+                    and ("drop", self.gone_with(held)) in circle
+                ):
+                    found.add(key)
+        return found
 
     def _priority(self, node: Node) -> tuple[int, int, str]:
         phase, (kind, identity) = node
@@ -704,6 +759,16 @@ class _Script:
         return order, -rank if phase == "drop" else rank, identity
 
 
+def _holders(snapshot: Snapshot, key: Key) -> Iterator[Key]:
+    """What *key* depends on; for a member of an extension, that."""
+    for held in sorted(snapshot.holders(key)):
+        fact = snapshot.get(*held)
+        if fact is not None and fact.extension and held[0] != "extension":
+            yield "extension", quote(fact.extension)
+        else:
+            yield held
+
+
 def _names(fact: Fact) -> Iterator[tuple[str, str | None, str]]:
     if fact.kind in ("table", "foreign table", "view", "materialized view", "index", "sequence"):
         yield "relation", fact.schema, fact.name
@@ -713,11 +778,6 @@ def _names(fact: Fact) -> Iterator[tuple[str, str | None, str]]:
         yield "routine", None, fact.identity
     if fact.kind == "table constraint":
         yield "constraint", None, fact.identity
-
-
-def _only_depends(fact: Fact, whole: Key) -> bool:
-    """Dependencies of type "auto" that are no reason for DROP to take the object along without CASCADE."""
-    return whole[0] == "schema"
 
 
 def _drop(fact: Fact, work: _Work) -> list[Sql]:
@@ -748,6 +808,8 @@ def _drop(fact: Fact, work: _Work) -> list[Sql]:
                 Sql(f"{what} SET (slot_name = NONE)"),
                 Sql(kind.drop(fact.identity)),
             ]
+        case "type" if fact.attributes["variant"] == "base" or fact.attributes["canonical"]:
+            return [Sql(f"{kind.drop(fact.identity)} CASCADE", hazards)]  # with its functions
     return [Sql(kind.drop(fact.identity), hazards)]
 
 

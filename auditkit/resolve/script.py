@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
+from auditkit.catalog.compare import Comparison
+from auditkit.catalog.kinds import KINDS
 from auditkit.resolve.closing import Step
 
 
@@ -27,3 +29,9 @@ def text(steps: Sequence[Step], *, title: str = "", notes: Iterable[str] = ()) -
             lines.append(f"{step.sql.text};")
         lines += [] if alone else ["COMMIT;"]
     return "\n".join(lines) + "\n"
+
+
+def notes(differences: Comparison) -> list[str]:
+    """What no statement can close."""
+    moved = sorted({delta.identity for delta in differences if delta.attribute == KINDS[delta.kind].ordinal})
+    return [f"note: the order of columns stays as it is: {', '.join(moved)}"] if moved else []
