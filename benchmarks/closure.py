@@ -292,6 +292,11 @@ SELECT quote_ident(attname), format_type(a.atttypid, a.atttypmod), coalesce(b.ty
 FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
+RELATIONS = """
+SELECT c.oid, format('%I.%I', nspname, relname), relkind, coalesce(pg_partition_root(c.oid)::text, c.oid::text)
+FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relkind IN ('r', 'p', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
+"""
 #: The i-th value of a type, as text that its input function reads.
 VALUES = {
     "bool": "true",
@@ -364,8 +369,12 @@ def value(choice: str | None, i: int, type_name: str, category: str, labels: lis
 
 @dataclass(frozen=True)
 class Rows:
-    """What a relation holds: its number of rows, and of every column its type, filled values and a digest."""
+    """What a relation holds: its number of rows, and of every column its type, filled values and a digest.
 
+    ``root`` is the partitioned table on top: whoever speaks of it speaks of its partitions, and the other way round.
+    """
+
+    root: str
     count: int
     columns: dict[str, tuple[str, int, str]]
 
@@ -374,15 +383,11 @@ def contents(conninfo: str) -> dict[str, Rows]:
     """Rows of all tables, and positions of all sequences (as rows), by qualified name."""
     found = {}
     with psycopg.connect(conninfo, autocommit=True) as connection:
-        relations = connection.execute(
-            "SELECT c.oid, format('%I.%I', nspname, relname), relkind FROM pg_class c JOIN pg_namespace n "
-            "ON n.oid = relnamespace WHERE relkind IN ('r', 'p', 'S') AND nspname !~ '^pg_' "
-            "AND nspname <> 'information_schema' AND relpersistence <> 't'"
-        ).fetchall()
-        for oid, name, kind in relations:
+        relations = connection.execute(RELATIONS).fetchall()
+        for oid, name, kind, root in relations:
             if kind == "S":
                 position = connection.execute(f"SELECT last_value + is_called::int FROM {name}").fetchone()
-                found[name] = Rows(position[0] if position else 0, {})
+                found[name] = Rows(root, position[0] if position else 0, {})
                 continue
             columns = [row for row in connection.execute(COLUMNS, [oid]) if not row[6] or row[5]]
             said = "".join(
@@ -394,7 +399,7 @@ def contents(conninfo: str) -> dict[str, Rows]:
             values = {
                 column[0]: (column[1], row[1 + 2 * n], row[2 + 2 * n]) for n, column in enumerate(columns)
             }
-            found[name] = Rows(row[0], values)
+            found[name] = Rows(root, row[0], values)
     return found
 
 
@@ -457,7 +462,8 @@ def judge(case: str, direction: str, tool: Tool, program: list[str], source: Sid
         result.detail += "\n".join(lines)
         return result
     after = contents(source.server.conninfo(work))
-    unsaid = [lost for name, lost in losses(before, after, not tool.says_hazards) if not said(answer, name)]
+    lost = losses(before, after, not tool.says_hazards)
+    unsaid = [what for name, what in lost if not said(answer, name, before)]
     if unsaid:
         result.verdict, result.detail = "loss", "; ".join(unsaid)
     return result
@@ -470,10 +476,12 @@ def judge_equal(case: str, tool: Tool, program: list[str], side: Side) -> Result
     return Result(case, "a=a", tool.name, verdict, answer.seconds, detail=answer.error, sql=answer.sql)
 
 
-def said(answer: Answer, name: str) -> bool:
-    """Whether a hazard speaks of a relation (or of one that took its place: the schema may be another)."""
-    plain = name.rsplit(".", maxsplit=1)[-1].strip('"')
-    return any(plain in hazard for hazard in answer.hazards)
+def said(answer: Answer, name: str, before: dict[str, Rows]) -> bool:
+    """Whether a hazard speaks of a relation, by its bare name: SQL before it may have moved it to another schema."""
+    family = [
+        other.rsplit(".", 1)[-1].strip('"') for other in before if before[other].root == before[name].root
+    ]
+    return any(relation in hazard for relation in family for hazard in answer.hazards)
 
 
 def ask(tool: Tool, program: list[str], source: Side, work: str, target: Side) -> Answer:
@@ -522,7 +530,7 @@ class Bench:
             server.stop()
 
     def judge(
-        self, case: Path, chosen: dict[str, tuple[Tool, list[str]]], both: bool, sync: bool
+        self, case: Path, chosen: dict[str, tuple[Tool, list[str]]], options: argparse.Namespace
     ) -> list[Result]:
         name = f"{case.parent.name}/{case.name}"
         one, other = self.clusters()
@@ -530,14 +538,15 @@ class Bench:
         try:
             a.build(a.name)
             b.build(b.name)
-            if sync:
+            if not options.roles:
                 make_roles_alike(one, other)
             results = []
             for tool, program in chosen.values():
                 results.append(judge(name, "a>b", tool, program, a, b))
-                if both:
+                if options.both_ways:
                     results.append(judge(name, "b>a", tool, program, b, a))
-                results.append(judge_equal(name, tool, program, a))
+                if not options.skip_equal:
+                    results.append(judge_equal(name, tool, program, a))
             return results
         except (Unusable, psycopg.Error, AssertionError, subprocess.SubprocessError) as error:
             return [Result(name, "", "", "unusable", 0, detail=str(error))]
@@ -573,6 +582,7 @@ def main() -> None:
     parser.add_argument("--tools", default="auditkit,migra,pg-delta", help=f"of {', '.join(TOOLS)}")
     parser.add_argument("--major", type=int, default=18)
     parser.add_argument("--both-ways", action="store_true", help="B to A, too")
+    parser.add_argument("--skip-equal", action="store_true", help="do not look for false positives")
     parser.add_argument("--roles", action="store_true", help="leave roles that one side lacks to the tool")
     parser.add_argument("--only", default="*", help="pattern of group/case")
     parser.add_argument("--sample", type=int, help="only so many pairs")
@@ -594,7 +604,7 @@ def main() -> None:
         pool = stack.enter_context(ThreadPoolExecutor(arguments.jobs))
         out = stack.enter_context(arguments.out.open("w")) if arguments.out else None
         for number, found in enumerate(
-            pool.map(lambda case: bench.judge(case, chosen, arguments.both_ways, not arguments.roles), cases),
+            pool.map(lambda case: bench.judge(case, chosen, arguments), cases),
             1,
         ):
             results += found
