@@ -23,6 +23,9 @@ def _relation(oid: str, *, column: bool = False) -> str:
     return f"(SELECT CASE relkind {cases} ELSE '' END FROM pg_class of WHERE of.oid = {oid})"
 
 
+#: SQL: whether a type in pg_type is made with and for another.
+_IS_ARRAY = "EXISTS (SELECT FROM pg_type e WHERE e.oid = pg_type.typelem AND e.typarray = pg_type.oid)"
+
 #: SQL: what a comment or label is on, as far as its catalog does not tell.
 _NOTED = f"""CASE WHEN classoid = 1259 AND objsubid = 0 THEN {_relation("objoid")}
                   WHEN classoid = 1259 THEN {_relation("objoid", column=True)} END"""
@@ -176,7 +179,7 @@ WATCHED: tuple[Watched, ...] = (
     Watched(
         "pg_type",
         where=f"oid >= 16384 AND typnamespace NOT IN {_SCHEMA_IS_TEMPORARY}",
-        kinds=f"CASE WHEN typrelid = 0 THEN 'type' ELSE {_relation('typrelid')} END",
+        kinds=f"CASE WHEN typrelid <> 0 THEN {_relation('typrelid')} WHEN {_IS_ARRAY} THEN '' ELSE 'type' END",
     ),
 )
 

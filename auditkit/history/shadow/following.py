@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from auditkit.catalog import capture
 from auditkit.catalog.kind import CATALOGS
 from auditkit.catalog.kinds import KINDS
-from auditkit.catalog.snapshot import Address, Fact, Key, Snapshot
+from auditkit.catalog.snapshot import Fact, Key, Snapshot
 from auditkit.history.shadow.replayed import Change
-from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
+from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of, traces_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -61,12 +61,16 @@ class Follower:
             del self.keys[fact.address]
         self.anchored.get(fact.anchor, set()).discard(key)
 
-    def step(self, number: int, ran: Ran, since: int) -> None:
-        """Bring the facts up to date after step *number*, whose first transaction id was *since*."""
+    def step(self, number: int, ran: Ran, since: int) -> int:
+        """Bring the facts up to date after step *number*, whose first transaction id was *since*.
+
+        Returns the *since* of the next step.
+        """
         before = self.facts.copy()
-        dropped = self._dropped(since)
+        traces = traces_of(self.reader, number, ran, since)
+        dropped = traces.dropped
         changed: dict[Key, Fact | None] = {}
-        touched = capture.touched(self.reader, since, ran.catalogs)
+        touched = capture.touched(self.reader, since, traces.catalogs)
         facts = [] if self.always_full or not touched else self._read(touched)
         # Cluster-wide facts have no anchor, and several may share an address.
         renamed = any(fact.anchor and self.keys.get(fact.address, fact.key) != fact.key for fact in facts)
@@ -95,10 +99,11 @@ class Follower:
                 assert earlier is not None
                 xids = [x for a, x in dropped.items() if a == earlier.address or a[1] == earlier.anchor]
                 xids = xids or self._written(earlier, since, renamed=True)
-            index = max((i for x in xids if (i := statement_of(ran.marks, x)) is not None), default=None)
+            index = max((i for x in xids if (i := statement_of(traces.marks, x)) is not None), default=None)
             statement = ran.statements[index] if index is not None else None
             line, text = (statement.line, excerpt(statement.text)) if statement else (None, None)
             self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
+        return traces.next
 
     def _written(self, fact: Fact, since: int, *, renamed: bool = False) -> list[int]:
         """The transactions that wrote *fact*, or what now has its address; else those of its relation.
@@ -124,14 +129,6 @@ class Follower:
                 if changes := self.timeline.get(key):
                     changes.append(Change(changes[-1].step, None, None, None))
         return {f.key: f.attributes for f in final.iter()} == {k: f.attributes for k, f in self.facts.items()}
-
-    def _dropped(self, since: int) -> dict[Address, int]:
-        rows = self.reader.execute(
-            f"SELECT classid::bigint, objid::bigint, objsubid, xmin::text::bigint FROM {SCHEMA}.dropped "
-            "WHERE xmin::text::bigint >= %s",
-            [since],
-        ).fetchall()
-        return {(classid, objid, subid): xid for classid, objid, subid, xid in rows}
 
 
 def is_ours(fact: Fact) -> bool:

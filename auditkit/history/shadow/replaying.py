@@ -123,16 +123,16 @@ def _run_steps(
         taken = dict(earlier.taken) if earlier else {}
         taken[first] = oids_of_own(reader)
         follower = Follower(reader, earlier.timeline if earlier else {}, always_full=always_full)
+        since = next_xid(reader)
         for number in range(first, len(steps)):
             step = steps[number]
             progress(number, len(steps), f"Replaying {step.version} {step.name}".strip())
             scratch.reset(runner)
-            since = next_xid(reader)
             ran = run(runner, reader, number, step)
             statements += len(ran.statements)
             if ran.failure:
                 failures.append(ran.failure)
-            follower.step(number, ran, since)
+            since = follower.step(number, ran, since)
         scratch.reset(runner)
         execute(
             runner,

@@ -6,10 +6,11 @@ import bisect
 import contextlib
 import re
 import select
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from auditkit.catalog.snapshot import Address
 from auditkit.errors import ServerFailed
 from auditkit.history.shadow.replayed import Failure, Step
 from auditkit.history.split import Statement, first_word, split
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Our own objects in the shadow database live here and are never reported.
 SCHEMA = "auditkit_shadow"
+
+_NEXT_XID = "pg_snapshot_xmax(pg_current_snapshot())::text::int8"
 
 OWN_OBJECTS = f"""
 CREATE SCHEMA {SCHEMA};
@@ -39,6 +42,14 @@ GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC;
 GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO PUBLIC;
 """
 
+_TRACES = f"""
+    SELECT ARRAY(SELECT ARRAY[xmin::text::int8, statement] FROM {SCHEMA}.mark
+                 WHERE step = %(step)s AND catalogs IS NULL),
+           (SELECT catalogs FROM {SCHEMA}.mark WHERE step = %(step)s AND catalogs IS NOT NULL),
+           ARRAY(SELECT ARRAY[classid::int8, objid::int8, objsubid, xmin::text::int8] FROM {SCHEMA}.dropped
+                 WHERE xmin::text::int8 >= %(since)s),
+           {_NEXT_XID}"""
+
 #: A file that fails inside a transaction with one of these is run again statement by statement, each
 #: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
 #: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
@@ -53,15 +64,14 @@ _NOT_WITHIN = _TRANSACTION_WORDS | {"set"}
 
 @dataclass(frozen=True)
 class Ran:
-    """The outcome of one migration: the first transaction id of each statement, or why it failed.
+    """The outcome of one migration: what it ran and why it failed, if it did.
 
-    ``catalogs`` are those it wrote to, if that is known.
+    ``marks`` are the first transaction ids of those statements that could not leave a marker row.
     """
 
     statements: list[Statement]
     marks: list[tuple[int, int]]
     failure: Failure | None
-    catalogs: Collection[str] | None = None
 
 
 def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number: int, step: Step) -> Ran:
@@ -70,7 +80,7 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number
     if step.transactional and not own_transaction:
         error = execute(runner, _in_one_transaction(number, statements))
         if error is None:
-            return Ran(statements, marks_of(reader, number), None, _written(reader, number))
+            return Ran(statements, [], None)
         execute(runner, "ROLLBACK")
         if error.sqlstate not in _NEEDS_AUTOCOMMIT:
             # Once more, one by one, to learn which statement it was.
@@ -96,7 +106,7 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number
                 raise ServerFailed(f"the shadow server stopped while it ran {step.file or step.version}")
             return Ran(statements, marks, error.at(number, statement))
     execute(runner, "COMMIT")
-    return Ran(statements, sorted(marks + marks_of(reader, number)), None)
+    return Ran(statements, marks, None)
 
 
 def _in_one_transaction(number: int, statements: Sequence[Statement]) -> str:
@@ -229,22 +239,38 @@ def excerpt(text: str, width: int = 160) -> str:
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
-def marks_of(reader: psycopg.Connection[Any], number: int) -> list[tuple[int, int]]:
-    rows = reader.execute(
-        f"SELECT xmin::text::bigint, statement FROM {SCHEMA}.mark WHERE step = %s ORDER BY 1", [number]
-    ).fetchall()
-    return [(int(xid), int(index)) for xid, index in rows]
+@dataclass(frozen=True)
+class Traces:
+    """What a migration left in our own tables.
+
+    Attributes:
+        marks: first transaction id of each statement, ascending.
+        catalogs: the catalogs it wrote to, if that is known.
+        dropped: address of each object it dropped → the transaction that did.
+        next: no later migration has an older transaction.
+    """
+
+    marks: list[tuple[int, int]]
+    catalogs: list[str] | None
+    dropped: dict[Address, int]
+    next: int
 
 
-def _written(reader: psycopg.Connection[Any], number: int) -> list[str] | None:
-    row = reader.execute(
-        f"SELECT catalogs FROM {SCHEMA}.mark WHERE step = %s AND catalogs IS NOT NULL", [number]
-    ).fetchone()
-    return list(row[0]) if row else None
+def traces_of(reader: psycopg.Connection[Any], number: int, ran: Ran, since: int) -> Traces:
+    """The traces of step *number*, whose first transaction id was *since*."""
+    row = reader.execute(_TRACES, {"step": number, "since": since}, prepare=True).fetchone()
+    assert row
+    marks, catalogs, dropped, following = row
+    return Traces(
+        sorted(ran.marks + [(xid, index) for xid, index in marks]),
+        catalogs,
+        {(classid, oid, subid): xid for classid, oid, subid, xid in dropped},
+        following,
+    )
 
 
 def next_xid(reader: psycopg.Connection[Any]) -> int:
-    row = reader.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::bigint").fetchone()
+    row = reader.execute(f"SELECT {_NEXT_XID}").fetchone()
     assert row
     return int(row[0])
 
