@@ -2,7 +2,8 @@
 
 Two databases are alike when :func:`normalised_dump` says the same of both. What does not count: comments, blank
 lines and settings of the dump itself, the order of its entries, the order of the columns, constraints and defaults
-within a CREATE TABLE (our comparison warns of column order, and no ALTER can change it), and the order of grants.
+within a CREATE TABLE (our comparison warns of column order, and no ALTER can change it), and the order of grants and
+of options.
 """
 
 from __future__ import annotations
@@ -20,7 +21,18 @@ _COMPLETE = "\n--\n-- PostgreSQL database dump complete\n"
 #: Settings, which stand before the entries they are meant for, and the values that go without saying.
 _SETTINGS = re.compile(r"(?:^SET default_\w+ = .*;\s*)+\Z", re.MULTILINE)
 _USUAL = {"default_tablespace": "''", "default_table_access_method": "heap"}
+_OPTIONAL = {
+    "INDEX",
+    "CONSTRAINT",
+    "VIEW",
+    "MATERIALIZED VIEW",
+    "SERVER",
+    "USER MAPPING",
+    "FOREIGN DATA WRAPPER",
+}
 _STORED = {"TABLE", "INDEX", "CONSTRAINT", "MATERIALIZED VIEW"}
+_STORAGE = re.compile(r"\bWITH \((\w[^()]*=[^()]*)\)")
+_OPTIONS = re.compile(r"OPTIONS \(\n(.*?)\n\)", re.DOTALL)
 _AUTHORIZATION = re.compile(r"^SET SESSION AUTHORIZATION (?P<role>.*);$")
 _PRIVILEGES = re.compile(
     r"^(?P<verb>.*\b(?:GRANT|REVOKE)(?: GRANT OPTION FOR)?) (?P<list>.+?) ON (?P<rest>.*)$"
@@ -35,7 +47,9 @@ def normalised_dump(conninfo: str) -> str:
         if kind in ("ACL", "DEFAULT ACL"):
             statements += _grants(text)
         elif kind in ("TABLE", "FOREIGN TABLE"):
-            statements += _table(text)
+            statements += map(_sorted_options, _table(text))
+        elif kind in _OPTIONAL:
+            statements.append(_sorted_options(text))
         else:
             statements.append(text)
     return "\n".join(sorted(statements)) + "\n"
@@ -96,6 +110,14 @@ def _table(text: str) -> list[str]:
         items, end = _items(text, create.end())
         text = "\n    ".join([create[0], *sorted(items)]) + "\n" + text[end:]
     return [statement.strip() for statement in re.split(r"\n(?=ALTER )", text)]
+
+
+def _sorted_options(text: str) -> str:
+    """Storage parameters and options of foreign objects are sets, kept in the order they were given in."""
+    text = _STORAGE.sub(lambda found: f"WITH ({', '.join(sorted(found[1].split(', ')))})", text)
+    return _OPTIONS.sub(
+        lambda found: "OPTIONS (\n{}\n)".format("\n".join(sorted(found[1].split(",\n")))), text
+    )
 
 
 def _items(text: str, start: int) -> tuple[list[str], int]:
