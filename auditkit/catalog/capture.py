@@ -200,6 +200,8 @@ class _Server:
     version: int
     reads_roles: bool  # may read pg_authid
     quoted: _Quoted
+    #: Names of built-in types by oid and modifier: they never change.
+    types: dict[tuple[int, int], str] = field(default_factory=dict)
     plans_kept: bool = False  # prepared statements keep their first plan: planning takes longer than running
 
 
@@ -463,7 +465,7 @@ class _Builder:
                 found.update(p for row in result.rows if type(p := row[place]) is int and p not in known)
         return found
 
-    def types_used(self) -> tuple[list[int], list[int]]:
+    def types_used(self) -> set[tuple[int, int]]:
         """(type oid, typmod) pairs among the attributes."""
         pairs: set[tuple[int, int]] = set()
         for name, spec in self.specs.items():
@@ -474,7 +476,7 @@ class _Builder:
                     pairs.update(
                         (row[i], -1 if modifier is None else modifier) for i in places if row[i] is not None
                     )
-        return [p[0] for p in pairs], [p[1] for p in pairs]
+        return pairs
 
     def deparse_jobs(self) -> list[tuple[Kind, list[int]]]:
         """Portions of what has to be deparsed in statements of its own."""
@@ -704,31 +706,35 @@ def _read(
         ):
             take(group, result)
 
-    types, typmods = builder.types_used()
     if restricted:
         seen = {oid for table in builder.tables.values() for oid in (*table.oids, *table.anchors)}
         extra = {"only": _oids(seen)}
     statements: list[Statement] = [
         (render(_COMMENTS, server.version, only=restricted), extra),
         (render(_MEMBERS, server.version, only=restricted), extra),
-        (_TYPES, {"types": _oids(types), "typmods": _oids(typmods)}),
     ]
+    if pairs := builder.types_used() - server.types.keys():
+        types, typmods = zip(*pairs, strict=True)
+        statements.append((_TYPES, {"types": _oids(types), "typmods": _oids(typmods)}))
     if "role" in builder.tables and server.reads_roles:
         statements.append(("SELECT oid, xmin FROM pg_authid", None))
-    comments, members, names, *roles = _run(connection, statements, prepare=restricted)
-    for result in (comments, members, names, *roles):
+    # Where nobody else writes, nobody waits for our locks: all in one round trip.
+    portions = [] if slices else builder.deparse_jobs()
+    texts = [_deparsing(*portion) for portion in portions] if restricted else []
+    results = _run(connection, [*statements, *texts], prepare=restricted)
+    for result in results[: len(statements)]:
         if result.error is not None:
             raise result.error
-    for result in roles:
+    comments, members, *more = results[: len(statements)]
+    names = {(t, m): text for t, m, text in more.pop(0).rows} if pairs else {}
+    for result in more:
         writers = dict(result.rows)
         builder.tables["role"].xmins = array(
             "I", [writers.get(oid, 0) for oid in builder.tables["role"].oids]
         )
-    if not slices:
-        _deparse(connection, builder.deparse_jobs(), builder)
-    return partial(
-        builder.finish, {(t, m): text for t, m, text in names.rows}, comments.rows, members.rows
-    ), report
+    _deparse(connection, portions, builder, results[len(statements) :])
+    server.types.update((pair, text) for pair, text in names.items() if pair[0] < 16384)
+    return partial(builder.finish, server.types | names, comments.rows, members.rows), report
 
 
 def _around_locks(
@@ -775,12 +781,18 @@ def _defined(connection: Connection, kind: Kind, result: _Result, report: _Repor
     return result
 
 
-def _deparse(connection: Connection, jobs: Sequence[tuple[Kind, list[int]]], builder: _Builder) -> None:
-    """Fetch the texts that take locks, in short statements; what stays locked is named, not waited for."""
+def _deparse(
+    connection: Connection,
+    jobs: Sequence[tuple[Kind, list[int]]],
+    builder: _Builder,
+    results: Sequence[_Result] = (),
+) -> None:
+    """Fetch the texts that take locks, in short statements, unless *results* holds them; what stays locked is
+    named, not waited for."""
     if not jobs:
         return
 
-    results = _run(connection, [_deparsing(*job) for job in jobs], locking=True)
+    results = results or _run(connection, [_deparsing(*job) for job in jobs], locking=True)
     for (kind, oids), result in zip(jobs, results, strict=True):
         texts = builder.definitions[kind.name]
         texts.update((row[0], row[1]) for row in result.rows)
