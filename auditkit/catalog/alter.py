@@ -129,9 +129,9 @@ def _parents(change: Change, what: str) -> list[Sql]:
     was, now = tuple_of(change.was("inherits")), tuple_of(change.value("inherits"))
     steps = []
     if change.was("partition_bound"):
-        steps.append(Sql(f"ALTER TABLE {was[0]} DETACH PARTITION {name}"))
+        steps.append(Sql(f"ALTER TABLE {was[0]} DETACH PARTITION {name}", early=True))
     elif gone := [parent for parent in was if parent not in now or change.value("partition_bound")]:
-        steps += [Sql(f"{what} NO INHERIT {parent}") for parent in gone]
+        steps += [Sql(f"{what} NO INHERIT {parent}", early=True) for parent in gone]
     if bound := change.value("partition_bound"):
         steps.append(Sql(f"ALTER TABLE {now[0]} ATTACH PARTITION {name} {bound}"))
     elif new := [p for p in now if p not in was or change.was("partition_bound")]:
@@ -183,8 +183,9 @@ def column(change: Change) -> Altered:
     ):
         return None  # it can be computed again
     table = change.new.parent or ""
-    every = f"ALTER TABLE {table} ALTER COLUMN {name}"
-    alone = every if not _has_children(change) else f"ALTER TABLE ONLY {table} ALTER COLUMN {name}"
+    what = f"ALTER {relation.upper()}"
+    every = f"{what} {table} ALTER COLUMN {name}"
+    alone = every if not _has_children(change) else f"{what} ONLY {table} ALTER COLUMN {name}"
     steps: list[Sql] = []
     retyped = bool(attributes & {"type", "collation"})
     default = change.value("default")
@@ -252,7 +253,11 @@ def _view_column(change: Change, name: str) -> list[Sql]:
 def _retype(change: Change, every: str, name: str) -> list[Sql]:
     new = str(change.value("type"))
     collate = f" COLLATE {change.value('collation')}" if change.value("collation") else ""
+    if change.new.kind == "foreign table column":
+        return [Sql(f"{every} TYPE {new}{collate}")]  # the rows are elsewhere, and of what type they like
     using = "" if change.only("collation") else conversion(name, change.was("type"), new)
+    if change.only("type") and _wider(str(change.was("type")), new):
+        return [Sql(f"{every} TYPE {new}{collate}{using}")]
     hazards = [_REWRITES, Hazard("MAY_FAIL_ON_DATA", f"values that are no {new}")]
     if using and _loses(_bare(change.was("type")), _bare(new)):
         hazards.append(Hazard("DELETES_DATA", f"what {new} cannot hold"))
@@ -273,6 +278,17 @@ def _loses(before: str, after: str) -> bool:
         ({"json"}, {"jsonb"}),
     )
     return any(before in these and after in those for these, those in lossy)
+
+
+def _wider(before: str, after: str) -> bool:
+    """Whether all values fit as they are stored: PostgreSQL then neither reads nor writes rows."""
+    old, new = (re.search(r"\((\d+)(?:,(-?\d+))?\)", text) for text in (before, after))
+    grows = new is None or (old is not None and old[2] == new[2] and int(old[1]) <= int(new[1]))
+    if _bare(before) == "character varying" and _bare(after) in ("character varying", "text"):
+        return before.endswith("[]") == after.endswith("[]") and grows
+    if _bare(before) == "numeric" == _bare(after):
+        return grows
+    return before == "text" and after == "character varying"
 
 
 def _narrower(before: str, after: str) -> bool:
@@ -328,8 +344,7 @@ def _properties(change: Change, attributes: set[str], alter: str) -> list[Sql]:
     if "options" in attributes:
         steps += [Sql(f"{alter} {words}") for words in _options(change, "options")]
     if "foreign_options" in attributes:
-        foreign_table = alter.replace("ALTER TABLE", "ALTER FOREIGN TABLE", 1)
-        steps.append(Sql(f"{foreign_table} {_foreign_options(change, 'foreign_options')}"))
+        steps.append(Sql(f"{alter} {_foreign_options(change, 'foreign_options')}"))
     return steps
 
 
@@ -420,6 +435,20 @@ def sequence(change: Change) -> Altered:
         kind = f"AS {change.value('type')} " if "type" in change.attributes else ""
         hazard = Hazard("MAY_FAIL_ON_DATA", "a position outside of the new bounds")
         bounded = change.attributes & {"type", "minimum", "maximum"}
+        if (
+            int(str(change.was("minimum")))
+            < int(str(change.value("minimum")))
+            <= int(str(change.was("maximum")))
+        ):
+            low = change.value(
+                "minimum"
+            )  # move the position up where it would be out of bounds: no number comes twice
+            steps.append(
+                Sql(
+                    f"SELECT pg_catalog.setval({literal(change.new.identity)}, {low}, false) "
+                    f"FROM {change.new.identity} WHERE last_value < {low}"
+                )
+            )
         steps.append(Sql(f"{name} {kind}{sequence_options(change.new)}", (hazard,) if bounded else ()))
     if "persistence" in change.attributes:
         if change.version < 150000:

@@ -47,6 +47,8 @@ def owner(fact: Fact) -> list[Sql]:
 def comment(fact: Fact) -> list[Sql]:
     """Make the comment what *fact* says."""
     text = fact.attributes["comment"]
+    if text is None and fact.key == ("schema", "public"):
+        text = "standard public schema"  # as initdb makes it, which a fact does not hold
     statement = f"IS {'NULL' if text is None else literal(str(text))}"
     if fact.kind == "database":
         return [Sql(_about(fact, f"COMMENT ON {{}} {statement}"))]
@@ -140,8 +142,11 @@ def _privileges(fact: Fact, action: str, privileges: list[str], grantee: str) ->
     if fact.kind == "default acl":
         match = _DEFAULTS.fullmatch(fact.identity)
         assert match is not None, fact.identity
-        text = f"ALTER DEFAULT PRIVILEGES {match[1].replace('for role', 'FOR ROLE', 1).replace(' in schema ', ' IN SCHEMA ', 1)}"
-        return Sql(f"{text} {verb} {listed} ON {match[2].upper()} {towards} {grantee}{tail}", hazards)
+        scope = match[1].replace("for role", "FOR ROLE", 1).replace(" in schema ", " IN SCHEMA ", 1)
+        return Sql(
+            f"ALTER DEFAULT PRIVILEGES {scope} {verb} {listed} ON {match[2].upper()} {towards} {grantee}{tail}",
+            hazards,
+        )
     if fact.kind == "database":
         return Sql(
             execute(f"{verb} {listed} ON DATABASE %I {towards} {grantee.replace('%', '%%')}{tail}"), hazards

@@ -370,7 +370,8 @@ class _Script:
             alter = KINDS[key[0]].alter
             if change is not None and alter is not None:
                 statements = alter(change) or []
-                self._add(("early", key), [sql for sql in statements if sql.early], "alter")
+                if any(sql.early for sql in statements):
+                    self._add(("early", key), [sql for sql in statements if sql.early], "alter")
                 self._add(("alter", key), [sql for sql in statements if not sql.early])
             fact, old = _fact(self.after, key), _fact(self.before, key)
             self._add(("alter", key), self._belongings(fact, old, self.work.changed[key]))
@@ -624,6 +625,8 @@ class _Script:
                         self._rest(key, own, held, nodes[held])
             if self.work.comes(key):
                 self._before_attaching(key, own, nodes)
+            if self.work.changed.get(key, set()) & {"inherits", "partition_bound"}:
+                self._before_inheriting(key, own, nodes)
 
     def _release(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
         """*key* depends on *held* as things are: it lets go first."""
@@ -658,7 +661,8 @@ class _Script:
                 self._after(first, own["create"])
                 ready = on.get("alter") if "create" not in on or held[0] == "type" else None
                 self._after(ready if held[0] in ("table column", "type") else None, own["create"])
-        self._after(first, own.get("alter"))
+        if not (key[0].endswith("table column") and held[0].endswith("table") and "create" not in on):
+            self._after(first, own.get("alter"))
 
     def _before_attaching(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
         """A partition is attached when its indexes and constraints are there: then they are found and used.
@@ -676,6 +680,19 @@ class _Script:
             origin = _fact(self.after, key).origin
             if origin and (key[0], origin) in nodes:
                 self._after(nodes[key[0], origin].get("create"), own["create"])
+
+    def _before_inheriting(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
+        """A table becomes the child of another when both have the columns and constraints they shall have."""
+        tables = [_fact(self.after, key)]
+        tables += filter(
+            None, (self.after.get("table", name) for name in tuple_of(tables[0].attributes["inherits"]))
+        )
+        for table in tables:
+            for kind in ("table column", "foreign table column", "table constraint"):
+                for part in self.after.children(table, kind):
+                    for phase in ("create", "alter"):
+                        if nodes.get(part.key, {}).get(phase, ("", ("", "")))[1] == part.key:
+                            self._after(nodes[part.key].get(phase), own.get("alter"))
 
     def _by_names(self) -> None:
         """A name must be free before it is used again: relations share one space of names, routines another."""
@@ -755,7 +772,7 @@ class _Script:
             return -2, 0, identity
         if alone:
             return -1, rank, identity
-        order = {"early": 0, "drop": 0, "create": 1, "alter": 1, "purge": 0}[phase]
+        order = {"early": -1, "drop": 0, "create": 1, "alter": 1, "purge": 0}[phase]
         return order, -rank if phase == "drop" else rank, identity
 
 
