@@ -269,16 +269,27 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
 @click.argument("left")
 @click.argument("right")
 @click.option("--sql", is_flag=True, help="Print only SQL that turns LEFT into RIGHT.")
+@click.option("--safe", is_flag=True, help="With --sql: refuse SQL that deletes data.")
+@click.option("--prove", is_flag=True, help="With --sql: run it on a shadow of LEFT, and the way back.")
 @_json_option
 @click.pass_context
-def diff(ctx: click.Context, left: str, right: str, sql: bool, as_json: bool) -> None:
-    """How RIGHT differs from LEFT, object by object. Exits 1 when they differ."""
+def diff(
+    ctx: click.Context, left: str, right: str, sql: bool, safe: bool, prove: bool, as_json: bool
+) -> None:
+    """How RIGHT differs from LEFT, object by object. Exits 1 when they differ, 3 when the proof fails."""
     from auditkit import audit
 
     settings = _settings(ctx)
+    sql = sql or safe or prove
     with _progress(ctx) as progress:
         result = audit.diff(
-            settings.source(left), settings.source(right), settings, sql=sql, progress=progress
+            settings.source(left),
+            settings.source(right),
+            settings,
+            sql=sql,
+            safe=safe,
+            prove=prove,
+            progress=progress,
         )
     if as_json:
         _print_json(result)
@@ -292,6 +303,11 @@ def diff(ctx: click.Context, left: str, right: str, sql: bool, as_json: bool) ->
         click.echo(
             f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True
         )
+    proof = result.get("proof")
+    for line in proof["says"] if proof and not as_json else ():
+        click.echo(f"proof: {line}", err=True)
+    if proof and not proof["proven"]:
+        raise click.exceptions.Exit(3)
     if result["deltas"]:
         raise click.exceptions.Exit(1)
     if not as_json and not sql:

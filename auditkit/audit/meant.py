@@ -10,6 +10,7 @@ from typing import Any
 
 from auditkit import server
 from auditkit.catalog.compare import Delta
+from auditkit.catalog.grants import quote
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Entry
 from auditkit.config import Settings
@@ -43,21 +44,71 @@ def ground_for(
         platform=base.origin,
         notes=tuple(base.notes),
     )
+    return _equipped(settings, ground, base, [snapshot], texts)
+
+
+def ground_like(settings: Settings, snapshot: Snapshot, other: Snapshot) -> tuple[Ground, platform.Base]:
+    """What *snapshot* is rebuilt on, so that SQL which turns it into *other* can be tried; no migration is run.
+
+    The role that read *snapshot* runs the SQL, as a superuser: what it makes then belongs to whom it should.
+    """
+    base = platform.base(snapshot, ())
+    role = str(snapshot.manifest["role"])
+    spaces = sorted(
+        {
+            str(fact.attributes["tablespace"])
+            for side in (snapshot, other)
+            for kind in ("table", "index", "materialized view")
+            for fact in side.iter(kind)
+            if fact.attributes.get("tablespace")
+        }
+    )
+    more = [f"ALTER ROLE {quote(role)} SUPERUSER LOGIN"]
+    if spaces:
+        more.append("SET allow_in_place_tablespaces = on")
+        more += [f"CREATE TABLESPACE {quote(space)} LOCATION ''" for space in spaces]
+    ground = Ground(
+        role=role,
+        superuser=base.superuser,
+        base=(*base.statements, *more),
+        platform=base.origin,
+        notes=tuple(base.notes),
+    )
+    extensions = [f for side in (snapshot, other) for f in side.iter("extension")]
+    texts = [
+        f"CREATE EXTENSION {f.identity} VERSION {quote(str(f.attributes['version']))}" for f in extensions
+    ]
+    return _equipped(settings, ground, base, [snapshot, other], texts)
+
+
+def _equipped(
+    settings: Settings,
+    ground: Ground,
+    base: platform.Base,
+    snapshots: Sequence[Snapshot | None],
+    texts: Sequence[str],
+) -> tuple[Ground, platform.Base]:
+    """*ground* with a server of the first snapshot's major version, and stand-ins for extensions it lacks."""
     if settings.shadow_server:
         return replace(ground, server=settings.shadow_server), base
     wanted = standins.wanted([*base.statements, *texts])
-    major = int(snapshot.manifest["server_version"]) // 10000 if snapshot else _own_major()
+    first = snapshots[0]
+    major = int(first.manifest["server_version"]) // 10000 if first else _own_major()
     binaries = server.find_binaries(major, wanted)
     base = replace(base, other_release=binaries.major != major)
     missing = [name for name in wanted if name not in binaries.extensions]
     files: dict[str, str] = {}
     written: list[standins.StandIn] = []
-    if missing:
-        with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
-            written = standins.write(
-                snapshot, missing, Path(folder), available=binaries.extensions, versions=wanted
-            )
-            files = {f.name: f.read_text("utf-8") for f in sorted(Path(folder, "extension").iterdir())}
+    for source in snapshots:
+        left = [name for name in missing if name not in {stand_in.extension for stand_in in written}]
+        if source is not snapshots[-1] and source is not None:
+            left = [name for name in left if source.get("extension", quote(name))]
+        if left:
+            with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
+                written += standins.write(
+                    source, left, Path(folder), available=binaries.extensions, versions=wanted
+                )
+                files |= {f.name: f.read_text("utf-8") for f in sorted(Path(folder, "extension").iterdir())}
     return replace(
         ground,
         binaries=binaries,

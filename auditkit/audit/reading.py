@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -96,45 +97,73 @@ def read_all(
 
 
 def diff(
-    left: Source, right: Source, settings: Settings, *, sql: bool = False, progress: Tell = silent
+    left: Source,
+    right: Source,
+    settings: Settings,
+    *,
+    sql: bool = False,
+    safe: bool = False,
+    prove: bool = False,
+    progress: Tell = silent,
 ) -> dict[str, Any]:
     """The document ``auditkit.diff/1``: how *right* differs from *left*; with *sql*, what turns left into right.
 
     Migrations beside a database are replayed on a ground like that database's: its platform and its operator's
     roles are no differences. ``equal`` is only true if everything could be read. ``sql`` is the script as
-    psql runs it, ``steps`` its statements with their hazards.
+    psql runs it, ``steps`` its statements with their hazards, ``proof`` what came of running it on a shadow.
+
+    Raises:
+        ConfigError: *safe* was asked for, and a statement deletes data.
     """
-    sides, compared = compared_sides(left, right, settings, progress)
-    not_checked = [{"environment": s.manifest["name"], **n} for s in sides for n in s.manifest["not_checked"]]
+    sides = compared_sides(left, right, settings, progress)
+    compared = sides.compared
+    both = (sides.left, sides.right)
+    not_checked = [{"environment": s.manifest["name"], **n} for s in both for n in s.manifest["not_checked"]]
     document: dict[str, Any] = {
         "format": "auditkit.diff/1",
         "left": left.name,
         "right": right.name,
         "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
         "deltas": [delta.as_dict() for delta in compared.deltas],
-        "unmodelled": [{"environment": s.manifest["name"], **u} for s in sides for u in s.unmodelled],
+        "unmodelled": [{"environment": s.manifest["name"], **u} for s in both for u in s.unmodelled],
         "not_checked": not_checked,
     }
-    if sql:
+    if sql or safe or prove:
         from auditkit.resolve import closing, script
 
-        steps = closing.close(*sides, compared)
+        steps = closing.close(*both, compared)
+        if safe:
+            script.refuse_deletions(steps)
         document["steps"] = [step.as_dict() for step in steps]
         document["sql"] = script.text(
             steps, title=f"Turns {left.name} into {right.name}.", notes=script.notes(compared)
         )
+        if prove and compared.deltas:
+            from auditkit.audit.proving import proof_of
+
+            progress(0, 1, f"Proving on a shadow of {left.name}")
+            document["proof"] = proof_of(sides, steps, document["sql"], settings)
     return document
 
 
-def compared_sides(
-    left: Source, right: Source, settings: Settings, progress: Tell = silent
-) -> tuple[tuple[Snapshot, Snapshot], Comparison]:
+@dataclass(frozen=True)
+class Sides:
+    """Two sources that can be compared, and how they differ; ``base`` is what migrations were replayed on."""
+
+    left: Snapshot
+    right: Snapshot
+    compared: Comparison
+    base: platform.Base | None = None
+    replay: Replay | None = None
+
+
+def compared_sides(left: Source, right: Source, settings: Settings, progress: Tell = silent) -> Sides:
     """Both sources as snapshots that can be compared, and how they differ."""
     sources = (left, right)
     databases = [source for source in sources if source.type != "migrations"]
     with ThreadPoolExecutor(max_workers=2) as pool:
         taken = list(pool.map(lambda source: take(source, settings, progress=progress), databases))
-    base = None
+    base = result = None
     if len(taken) == 1:
         from auditkit.history.dialect import translated
 
@@ -146,7 +175,7 @@ def compared_sides(
     compared = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
     if base:
         compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
-    return (sides[0], sides[1]), compared
+    return Sides(sides[0], sides[1], compared, base, result)
 
 
 def history(

@@ -195,8 +195,9 @@ def _write_files(target: Path, script: _Script, versions: Collection[str]) -> No
     (target / f"{script.name}.control").write_text("\n".join(control) + "\n", encoding="utf-8")
     for version in {script.version, *versions}:
         (target / f"{script.name}--{version}.sql").write_text(script.body, encoding="utf-8")
-        if version != script.version:  # so that a later ALTER EXTENSION … UPDATE finds its way
-            (target / f"{script.name}--{version}--{script.version}.sql").write_text("", encoding="utf-8")
+        if version != script.version:  # so that a later ALTER EXTENSION … UPDATE finds its way, and back
+            for way in (f"{version}--{script.version}", f"{script.version}--{version}"):
+                (target / f"{script.name}--{way}.sql").write_text("", encoding="utf-8")
 
 
 def _from_bundle(name: str) -> _Script | None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from auditkit.catalog.compare import Comparison
 from auditkit.catalog.kinds import KINDS
+from auditkit.errors import ConfigError
 from auditkit.resolve.closing import Step
+
+#: Run first where functions are made.
+LOOSE = "SET check_function_bodies = off"
 
 
 def text(steps: Sequence[Step], *, title: str = "", notes: Iterable[str] = ()) -> str:
@@ -20,18 +24,52 @@ def text(steps: Sequence[Step], *, title: str = "", notes: Iterable[str] = ()) -
     if not steps:
         return "".join(f"{line}\n" for line in comments[1:])
     lines = comments
-    if any(step.key[0] in ("function", "procedure") and step.action == "create" for step in steps):
-        lines.append("SET check_function_bodies = off;  -- a body may mention what comes later")
-    for alone, group in groupby(steps, key=lambda step: step.sql.alone):
+    if loose(steps):
+        lines.append(f"{LOOSE};  -- a body may mention what comes later")
+    for alone, group in transactions(steps):
         lines += [""] if alone else ["", "BEGIN;"]
         for step in group:
-            lines += [f"-- hazard: {h.code}: {h.why}".rstrip(": ") for h in step.sql.hazards]
-            lines.append(f"{step.sql.text};")
+            lines += statement(step)
         lines += [] if alone else ["COMMIT;"]
     return "\n".join(lines) + "\n"
+
+
+def loose(steps: Iterable[Step]) -> bool:
+    """Whether bodies are made that may mention what comes later."""
+    return any(step.key[0] in ("function", "procedure") and step.action == "create" for step in steps)
+
+
+def transactions(steps: Iterable[Step]) -> Iterator[tuple[bool, list[Step]]]:
+    """The statements in groups: those that run alone (True), and those that share a transaction."""
+    for alone, group in groupby(steps, key=lambda step: step.sql.alone):
+        yield alone, list(group)
+
+
+def statement(step: Step) -> list[str]:
+    """One statement, below what there is to know about it."""
+    return [*(f"-- hazard: {h.code}: {h.why}".rstrip(": ") for h in step.sql.hazards), f"{step.sql.text};"]
 
 
 def notes(differences: Comparison) -> list[str]:
     """What no statement can close."""
     moved = sorted({delta.identity for delta in differences if delta.attribute == KINDS[delta.kind].ordinal})
     return [f"note: the order of columns stays as it is: {', '.join(moved)}"] if moved else []
+
+
+def refuse_deletions(steps: Iterable[Step]) -> None:
+    """Stop where a statement deletes data.
+
+    Raises:
+        ConfigError: one line names those statements and what they delete.
+    """
+    found = [
+        f"{' '.join(step.sql.text.split())} (DELETES_DATA: {hazard.why})"
+        for step in steps
+        for hazard in step.sql.hazards
+        if hazard.code == "DELETES_DATA"
+    ]
+    if found:
+        raise ConfigError(
+            f"refused by --safe: {len(found)} {'statement deletes' if len(found) == 1 else 'statements delete'} data: "
+            f"{'; '.join(found)}; move the data first, or leave out --safe"
+        )
