@@ -31,8 +31,8 @@ may not contain a percent sign. Oids from 16384 on belong to users (FirstNormalO
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
@@ -40,7 +40,7 @@ from auditkit.catalog.belongings import named
 from auditkit.catalog.sql import Change, Sql, last
 
 if TYPE_CHECKING:
-    from auditkit.catalog.snapshot import Fact, Snapshot
+    from auditkit.catalog.snapshot import Fact, Snapshot, Value
 
 Severity = Literal["critical", "high", "medium", "low"]
 Create = Callable[["Fact", "Snapshot"], list[str]]
@@ -216,6 +216,36 @@ class Kind:
     def severity_of(self, attribute: str | None) -> Severity:
         """Severity of a difference in one attribute (``None``: in the object's existence)."""
         return self.attribute_severity.get(attribute or "", self.severity)
+
+    def initial(self, fact: Fact) -> dict[str, Value]:
+        """The attributes of *fact* that CREATE leaves to ALTER, as they are in between."""
+        found: dict[str, Value] = dict(self.later)
+        value = fact.attributes
+        if value.get("partition_bound"):
+            found["inherits"] = None  # attaching it makes it a child
+        if value.get("replica_identity") == "index":
+            found["replica_identity"] = "index"  # that index says so itself
+        if value.get("valid") is False:
+            found["valid"] = False  # attaching its parts makes it valid, nothing makes it invalid
+        if value.get("not_null") == "NOT NULL NOT VALID":
+            found["not_null"] = None
+        return found
+
+    def whole(self, fact: Fact, snapshot: Snapshot, *, without: Collection[str] = ()) -> list[str]:
+        """The statements that create an object and set what CREATE leaves to ALTER; not its owner, grants, comment.
+
+        Args:
+            without: attributes to leave as CREATE makes them.
+        """
+        texts = self.create(fact, snapshot) if self.create is not None else []
+        start = self.initial(fact)
+        names = {name for name, value in start.items() if fact.attributes[name] != value} - set(without)
+        if names and self.alter is not None:
+            old = replace(fact, attributes=fact.attributes | start)
+            version = int(snapshot.manifest.get("server_version") or 0)
+            change = Change(old, fact, frozenset(names), snapshot, snapshot, version)
+            texts = texts + [sql.text for sql in self.alter(change) or ()]
+        return texts
 
     def drop(self, identity: str) -> str:
         """The statement that drops an object of this kind (its type and identity are what DROP wants)."""

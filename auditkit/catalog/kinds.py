@@ -100,7 +100,7 @@ _ALL: tuple[Kind, ...] = (
                    r.rolinherit AS inherit, r.rolcreaterole AS create_role, r.rolcreatedb AS create_database,
                    r.rolcanlogin AS login, r.rolreplication AS replication,
                    r.rolbypassrls AS bypass_row_security, r.rolconnlimit AS connection_limit,
-                   r.rolvaliduntil::text AS valid_until
+                   nullif(r.rolvaliduntil, 'infinity')::text AS valid_until
             FROM pg_roles r WHERE r.oid >= 16384 AND r.oid IN (SELECT oid FROM used)""",
     ),
     Kind(
@@ -528,7 +528,7 @@ _ALL: tuple[Kind, ...] = (
     ),
     Kind(
         name="user mapping",
-        doc="A user mapping's existence; of its options only `user` is read.",
+        doc="A user mapping; values of secret-looking options are never read.",
         severity="medium",
         catalog="pg_user_mapping",
         always=True,  # the catalog itself may be read by a superuser only, hence not counted
@@ -537,12 +537,10 @@ _ALL: tuple[Kind, ...] = (
         create=create.user_mapping,
         alter=alter.user_mapping,
         dropped=create.drop_user_mapping,
-        query="""
+        query=f"""
             SELECT m.umid AS oid, CASE WHEN m.umuser = 0 THEN 'public' ELSE m.usename::text END
-                       || ' on server ' || m.srvname AS identity, m.srvid AS parent,
-                   (SELECT array_agg(CASE WHEN starts_with(o, 'user=') THEN o ELSE split_part(o, '=', 1) || '=***' END
-                                     ORDER BY o COLLATE "C") FROM unnest(m.umoptions) o) AS options
-            FROM pg_user_mappings m WHERE m.umid >= 16384 {only m.umid}""",
+                       || ' on server ' || m.srvname AS identity, m.srvid AS parent, {options("m.umoptions")} AS options
+            FROM pg_user_mappings m WHERE m.umid >= 16384 {{only m.umid}}""",
     ),
     # -- database-wide
     Kind(

@@ -110,9 +110,8 @@ class Fact:
 
     def describe(self, snapshot: Snapshot | None = None) -> str:
         """The object's definition as SQL where its kind can give it, else its attributes line by line."""
-        create = KINDS[self.kind].create
         try:
-            statements = create(self, snapshot or Snapshot({}, {})) if create else []
+            statements = KINDS[self.kind].whole(self, snapshot or Snapshot({}, {}))
         except KeyError:  # a snapshot of another version of auditkit may lack an attribute
             statements = []
         if statements:
@@ -461,6 +460,16 @@ class Snapshot:
 
         records = (record for ledger in self.ledgers for record in ledger.get("rows", [ledger]))
         return frames.from_records(frames.HISTORY, records)
+
+    def to_sql(self) -> str:
+        """The whole schema as SQL that runs in an empty database: ``psql -v ON_ERROR_STOP=1``.
+
+        Raises:
+            ServerFailed: no server could be started to ask what an empty database holds.
+        """
+        from auditkit import to_sql  # through the front door: SQL is written in a room further on
+
+        return to_sql(self)
 
     # --- one file ----------------------------------------------------------------------------------------------
 

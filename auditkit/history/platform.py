@@ -551,14 +551,12 @@ class _Audited:
         return not _creates(self.text, fact.kind, fact.schema, fact.name)
 
     def _create(self, fact: Fact) -> None:
-        create = KINDS[fact.kind].create
-        assert create is not None
         snapshot: Snapshot = self.snapshot
         if fact.kind == "table":
             snapshot = _WithoutColumns(
                 self.snapshot, lambda column: _adds(self.text, "column", fact, column.name)
             )  # type: ignore[assignment]
-        self.statements += create(fact, snapshot)
+        self.statements += KINDS[fact.kind].whole(fact, snapshot, without={"owned_by", "replica_identity"})
         if fact.kind == "sequence" and fact.attributes["owned_by"] and not fact.attributes["of_identity"]:
             self.statements.append(f"ALTER SEQUENCE {fact.identity} OWNED BY {fact.attributes['owned_by']}")
         self._dress(fact)
@@ -724,6 +722,9 @@ class _WithoutColumns:
     def __init__(self, snapshot: Snapshot, added: Callable[[Fact], bool]) -> None:
         self.snapshot = snapshot
         self.added = added
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.snapshot, name)
 
     def children(self, fact: Fact, kind: str) -> list[Fact]:
         return [child for child in self.snapshot.children(fact, kind) if not self.added(child)]

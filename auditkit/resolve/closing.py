@@ -18,9 +18,8 @@ from typing import Literal
 from auditkit.catalog import belongings
 from auditkit.catalog.alter import attach_index
 from auditkit.catalog.compare import Comparison
-from auditkit.catalog.grants import OWNER
 from auditkit.catalog.kinds import KINDS
-from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot
+from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot, Value
 from auditkit.catalog.sql import Change, Hazard, Sql, quote, tuple_of
 
 Phase = Literal["early", "drop", "create", "alter", "purge"]
@@ -32,6 +31,8 @@ BELONGINGS = ("owner", "grants", *COMMON)
 _LAST = frozenset({"owned_by", "partition_bound", "inherits"})
 #: What PostgreSQL looks after by itself when a column they use changes its type.
 _STAYS = frozenset({"index", "statistics object", "sequence", "table"})
+#: What a column's values are made of; the attributes that name it are called the same.
+_BELOW_COLUMNS = frozenset({"type", "collation"})
 #: The order in which what is ready is done; what comes later may use what came before without saying so.
 _RANK = {
     name: rank
@@ -70,12 +71,14 @@ class Step:
     Attributes:
         sql: the statement with its hazards.
         key: the object it is about.
-        action: ``drop``, ``create`` or ``alter``.
+        action: ``drop``, ``create``, ``alter`` or ``rename``.
+        evidence: why a rename is taken for one.
     """
 
     sql: Sql
     key: Key
     action: str
+    evidence: str = ""
 
     def as_dict(self) -> dict[str, object]:
         """As the JSON documents have it."""
@@ -86,6 +89,7 @@ class Step:
             "identity": self.key[1],
             "transaction": not self.sql.alone,
             "hazards": [{"code": hazard.code, "why": hazard.why} for hazard in self.sql.hazards],
+            **({"evidence": self.evidence} if self.evidence else {}),
         }
 
 
@@ -220,10 +224,10 @@ def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> N
         if old.extension or dependent[0] == "extension":
             continue
         if dependent[0] in ("table column", "foreign table column"):
-            if (old.kind, old.parent) == key or (key[0].startswith("table") and key[1] == old.parent):
+            if dependent[0] == f"{key[0]} column" and key[1] == old.parent:
                 remake(dependent)
-            elif key[0] == "type" and key in work.remade:
-                work.changed.setdefault(dependent, set()).add("type")
+            elif key[0] in _BELOW_COLUMNS and key in work.remade:
+                work.changed.setdefault(dependent, set()).add(key[0])
                 disturbed.add(dependent)
                 if old.attributes["generated"]:
                     remake(dependent)
@@ -232,7 +236,7 @@ def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> N
             elif key in work.remade and old.attributes["default"] is not None and key[0] != "table column":
                 work.changed.setdefault(dependent, set()).add("default")
                 work.released.add(dependent)
-        elif dependent[0] in ("table", "foreign table"):
+        elif dependent[0] == "table":
             if key in work.remade and key[0] == "table" and dependent not in work.changed:
                 remake(dependent)
         elif dependent[0] == "sequence":
@@ -303,7 +307,9 @@ class _Script:
         self.statements: dict[Node, list[Step]] = {}
         self.edges: dict[Node, set[Node]] = defaultdict(set)  # node → nodes that come after it
         self.circles: list[set[Node]] = []  # what was left each time nothing was ready
-        self.kept = {key for key in work.remade if key[0] == "type" and self._used_by_columns(key)}
+        self.kept = {
+            key for key in work.remade if key[0] in _BELOW_COLUMNS and self._used_by_columns(key)
+        }
 
     def steps(self) -> list[Step]:
         self._drops()
@@ -317,7 +323,7 @@ class _Script:
         return [step for node in self._sorted() for step in self.statements.get(node, ())]
 
     def _used_by_columns(self, key: Key) -> bool:
-        """Whether columns with rows have this type: then it makes way under another name until they have moved."""
+        """Whether columns with rows are made of it: then it makes way under another name until they have moved."""
         return any(
             kind in ("table column", "foreign table column") and self.after.get(kind, identity) is not None
             for kind, identity in self.before.dependents(key)
@@ -337,9 +343,9 @@ class _Script:
             fact = _fact(self.before, key)
             if key in self.kept:
                 old = f"{fact.name[:57]}__old"
-                self._add(("drop", key), [Sql(f"ALTER TYPE {key[1]} RENAME TO {quote(old)}")], "alter")
+                self._add(("drop", key), [Sql(f"ALTER {key[0].upper()} {key[1]} RENAME TO {quote(old)}")], "alter")
                 name = f"{quote(fact.schema or '')}.{quote(old)}"
-                self._add(("purge", key), [Sql(f"DROP TYPE {name}")], "drop")
+                self._add(("purge", key), [Sql(f"DROP {key[0].upper()} {name}")], "drop")
             else:
                 self._add(("drop", key), _drop(fact, self.work))
 
@@ -501,33 +507,25 @@ class _Script:
             old = replace(fact, attributes=fact.attributes | self._undressed(fact))
             names = {name for name in BELONGINGS if fact.attributes.get(name) != old.attributes.get(name)}
             own = self.brought_by(key) == key
-            statements = [*self._undo_defaults(fact), *self._belongings(fact, old, names)]
+            statements = self._belongings(fact, old, names)
             self._add(("create" if own else "alter", key), statements, "alter")
 
-    def _initial(self, fact: Fact) -> dict[str, str | int | bool | tuple[str, ...] | None]:
+    def _initial(self, fact: Fact) -> dict[str, Value]:
         """The attributes of *fact* right after its CREATE that are not what they shall be."""
-        found = dict(KINDS[fact.kind].later)
-        if fact.kind in ("table", "foreign table") and fact.attributes["partition_bound"]:
-            found["inherits"] = None
-        if fact.kind == "table" and fact.attributes["replica_identity"] == "index":
-            found["replica_identity"] = "index"
-        if fact.kind == "index" and not fact.attributes["valid"]:
-            found["valid"] = False
+        found = KINDS[fact.kind].initial(fact)
         if fact.kind.endswith("table column"):
-            if fact.attributes["not_null"] == "NOT NULL NOT VALID":
-                found["not_null"] = None
             parent = self.after.get("table", fact.parent or "")
             origin = self.after.get(fact.kind, fact.origin or "")
             partition = parent is not None and parent.attributes["partition_bound"]
             if origin is not None and not partition and self.brought_by(fact.key) != fact.key:
                 kept = set(BELONGINGS) | {"position"}
                 return {a: v for a, v in origin.attributes.items() if a not in kept}
-        return {**found}
+        return found
 
-    def _undressed(self, fact: Fact) -> dict[str, str | int | bool | tuple[str, ...] | None]:
+    def _undressed(self, fact: Fact) -> dict[str, Value]:
         """The belongings of an object that was just created."""
         found: dict[str, str | int | bool | tuple[str, ...] | None] = {
-            "grants": None,
+            "grants": self._given(fact),
             **dict.fromkeys(COMMON),
         }
         owner = fact.attributes.get("owner")
@@ -547,38 +545,41 @@ class _Script:
         statements: list[Sql] = []
         if "owner" in names and not self._follows_owner(fact):
             statements += belongings.owner(fact)
-        if "grants" in names:
-            statements += belongings.grants(fact, old.attributes.get("grants"), owner=self._owner(fact))
+        held = old.attributes.get("grants")
+        if "grants" in names or (held and "owner" in names):
+            owner = self._owner(fact, self.after)
+            given_away = owner != self._owner(old, self.before)
+            statements += belongings.grants(fact, held, owner=owner, given_away=given_away)
         if "comment" in names:
             statements += belongings.comment(fact)
         if "security_labels" in names:
             statements += belongings.security_labels(fact, old.attributes.get("security_labels"))
         return statements
 
-    def _owner(self, fact: Fact) -> str:
+    def _owner(self, fact: Fact, snapshot: Snapshot) -> str:
         """The role that $owner stands for."""
         if fact.kind.endswith(" column"):
             for kind in KINDS[fact.kind].parents:
-                if (whole := self.after.get(kind, fact.parent or "")) is not None:
+                if (whole := snapshot.get(kind, fact.parent or "")) is not None:
                     return str(whole.attributes["owner"])
         if fact.kind == "default acl":
             return _default_owner(fact)
         return str(fact.attributes.get("owner"))
 
-    def _undo_defaults(self, fact: Fact) -> Iterator[Sql]:
-        """Default privileges of this database that a new object would get, and shall not have."""
-        if "grants" not in fact.attributes:
-            return
+    def _given(self, fact: Fact) -> tuple[str, ...] | None:
+        """What default privileges of this database give to a new object; those that are dropped are gone by then."""
+        role, found = str(self.before.manifest.get("role")), list[str]()
         for rule in self.before.iter("default acl"):
             what = rule.identity.rpartition(" on ")[2]
-            if fact.kind not in _GIVEN.get(what, ()) or rule.schema not in (None, fact.schema):
-                continue
-            grantees = sorted({line.rpartition(" TO ")[2].removesuffix(" WITH GRANT OPTION")
-                               for line in tuple_of(rule.attributes.get("grants")) if line.startswith("GRANT")})  # fmt: skip
-            on, _ = belongings.granted_on(fact)
-            for grantee in grantees:
-                if grantee != OWNER:
-                    yield Sql(f"REVOKE ALL ON {on} FROM {grantee}")
+            if (
+                fact.kind in _GIVEN.get(what, ())
+                and "grants" in fact.attributes
+                and rule.schema in (None, fact.schema)
+                and _default_owner(rule) == quote(role)
+                and not self.work.goes(rule.key)
+            ):
+                found += tuple_of(rule.attributes["grants"])
+        return tuple(found) or None
 
     # -- edges
 
