@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog import capture
@@ -10,10 +11,22 @@ from auditkit.catalog.kind import CATALOGS
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact, Key, Snapshot
 from auditkit.history.shadow.replayed import Change
-from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of, traces_of
+from auditkit.history.shadow.running import SCHEMA, Ran, Traces, excerpt, statement_of, traces_of
 
 if TYPE_CHECKING:
     import psycopg
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What the server showed after a step; ``touched`` is None if ``facts`` are all there are."""
+
+    number: int
+    ran: Ran
+    since: int
+    traces: Traces
+    touched: capture.Touched | None
+    facts: list[Fact]
 
 
 class Follower:
@@ -61,22 +74,30 @@ class Follower:
             del self.keys[fact.address]
         self.anchored.get(fact.anchor, set()).discard(key)
 
-    def step(self, number: int, ran: Ran, since: int) -> int:
-        """Bring the facts up to date after step *number*, whose first transaction id was *since*.
-
-        Returns the *since* of the next step.
-        """
-        before = self.facts.copy()
+    def look(self, number: int, ran: Ran, since: int) -> Seen:
+        """Read what step *number* touched, whose first transaction id was *since*."""
         traces = traces_of(self.reader, number, ran, since)
-        dropped = traces.dropped
-        changed: dict[Key, Fact | None] = {}
-        touched = capture.touched(self.reader, since, traces.catalogs)
-        facts = [] if self.always_full or not touched else self._read(touched)
+        touched = None if self.always_full else capture.touched(self.reader, since, traces.catalogs)
+        facts = [] if touched is not None and not touched else self._read(touched)
         # Cluster-wide facts have no anchor, and several may share an address.
-        renamed = any(fact.anchor and self.keys.get(fact.address, fact.key) != fact.key for fact in facts)
-        if self.always_full or renamed:
+        if touched and any(f.anchor and self.keys.get(f.address, f.key) != f.key for f in facts):
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
-            changed = self._replace(self._read(), None)
+            touched, facts = None, self._read()
+        return Seen(number, ran, since, traces, touched, facts)
+
+    def follow(self, seen: Seen) -> None:
+        """Bring the facts up to date with what was seen after a step, and tell which statement made what."""
+        number, ran, since, traces, dropped = (
+            seen.number,
+            seen.ran,
+            seen.since,
+            seen.traces,
+            seen.traces.dropped,
+        )
+        before = self.facts.copy()
+        changed: dict[Key, Fact | None] = {}
+        if seen.touched is None:
+            changed = self._replace(seen.facts, None)
         else:
             for _, oid, subid in dropped:
                 for key in list(self.anchored.get(oid, ())) if not subid else ():
@@ -86,7 +107,7 @@ class Follower:
                 if (gone := self.keys.get(address)) is not None:
                     self._forget(gone)
                     changed[gone] = None
-            changed |= self._replace(facts, touched) if touched else {}
+            changed |= self._replace(seen.facts, seen.touched)
         for key, fact in changed.items():
             earlier = before.get(key)
             if earlier is None and fact is None:
@@ -103,7 +124,6 @@ class Follower:
             statement = ran.statements[index] if index is not None else None
             line, text = (statement.line, excerpt(statement.text)) if statement else (None, None)
             self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
-        return traces.next
 
     def _written(self, fact: Fact, since: int, *, renamed: bool = False) -> list[int]:
         """The transactions that wrote *fact*, or what now has its address; else those of its relation.

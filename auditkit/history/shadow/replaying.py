@@ -21,7 +21,16 @@ from typing import TYPE_CHECKING
 from auditkit.catalog.snapshot import Key
 from auditkit.history.shadow.following import Follower
 from auditkit.history.shadow.replayed import Ground, Replay, Step
-from auditkit.history.shadow.running import OWN_OBJECTS, SCHEMA, execute, next_xid, oids_of_own, run
+from auditkit.history.shadow.running import (
+    OWN_OBJECTS,
+    SCHEMA,
+    Begun,
+    begin,
+    execute,
+    next_xid,
+    oids_of_own,
+    run,
+)
 from auditkit.history.shadow.scratch import Scratch
 from auditkit.history.shadow.store import Store
 from auditkit.progress import Tell, silent
@@ -124,16 +133,23 @@ def _run_steps(
         taken[first] = oids_of_own(reader)
         follower = Follower(reader, earlier.timeline if earlier else {}, always_full=always_full)
         since = next_xid(reader)
-        for number in range(first, len(steps)):
-            step = steps[number]
-            progress(number, len(steps), f"Replaying {step.version} {step.name}".strip())
+
+        def start(number: int) -> Begun | None:
             scratch.reset(runner)
-            ran = run(runner, reader, number, step)
+            return begin(runner, number, steps[number]) if number < len(steps) else None
+
+        begun = start(first)
+        while begun:
+            number, step = begun.number, begun.step
+            progress(number, len(steps), f"Replaying {step.version} {step.name}".strip())
+            ran = run(runner, reader, begun)
             statements += len(ran.statements)
             if ran.failure:
                 failures.append(ran.failure)
-            since = follower.step(number, ran, since)
-        scratch.reset(runner)
+            seen = follower.look(number, ran, since)
+            since = seen.traces.next
+            begun = start(number + 1)  # it runs while we make out what this one did
+            follower.follow(seen)
         execute(
             runner,
             f"RESET SESSION AUTHORIZATION; DROP EVENT TRIGGER {SCHEMA}_drop; DROP SCHEMA {SCHEMA} CASCADE",

@@ -74,11 +74,31 @@ class Ran:
     failure: Failure | None
 
 
-def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number: int, step: Step) -> Ran:
+@dataclass(frozen=True)
+class Begun:
+    """A migration, and what was sent of it: all, if it runs in one transaction, else nothing yet."""
+
+    number: int
+    step: Step
+    statements: list[Statement]
+    sent: str | None
+
+
+def begin(runner: psycopg.Connection[Any], number: int, step: Step) -> Begun:
+    """Have the server start on a migration, if it can be sent as a whole; ``run`` does the rest."""
     statements = split(_without_client_commands(step.sql))
     own_transaction = any(_first_word(s.text) in _TRANSACTION_WORDS for s in statements)
-    if step.transactional and not own_transaction:
-        error = execute(runner, _in_one_transaction(number, statements))
+    sql = _in_one_transaction(number, statements) if step.transactional and not own_transaction else None
+    if sql is not None:
+        _send(runner, sql)
+    return Begun(number, step, statements, sql)
+
+
+def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun: Begun) -> Ran:
+    """Wait until a migration has run; run it, if nothing was sent or it has to be run differently."""
+    number, step, statements = begun.number, begun.step, begun.statements
+    if begun.sent is not None:
+        error = _finish(runner, begun.sent)
         if error is None:
             return Ran(statements, [], None)
         execute(runner, "ROLLBACK")
@@ -163,11 +183,25 @@ class Error:
 
 def execute(connection: psycopg.Connection[Any], sql: str) -> Error | None:
     """Run *sql* as one simple query, as psql and most migration tools do; None when it succeeded."""
+    _send(connection, sql)
+    return _finish(connection, sql)
+
+
+def _send(connection: psycopg.Connection[Any], sql: str) -> None:
+    from psycopg import OperationalError
+
+    if "\x00" not in sql:
+        with contextlib.suppress(OperationalError):  # the connection is gone: the result says so
+            connection.pgconn.send_query(sql.encode("utf-8"))
+
+
+def _finish(connection: psycopg.Connection[Any], sql: str) -> Error | None:
+    """Wait until *sql*, which was sent, has run."""
     from psycopg.pq import DiagnosticField, ExecStatus
 
     if "\x00" in sql:
         return Error("22021", "the file holds a NUL byte, which SQL text cannot", 0)
-    result = _wait(connection.pgconn, sql.encode("utf-8"))
+    result = _wait(connection.pgconn)
     if result.status == ExecStatus.COPY_IN:
         connection.pgconn.put_copy_end(b"rows are not replayed")
         while (rest := connection.pgconn.get_result()) is not None:
@@ -187,27 +221,22 @@ def execute(connection: psycopg.Connection[Any], sql: str) -> Error | None:
     return Error(field_of(DiagnosticField.SQLSTATE), message, int(position) if position.isdigit() else 0)
 
 
-def _wait(pgconn: PGconn, sql: bytes) -> PGresult:
-    """``PQexec``, but Ctrl-C is heard while the server works: libpq's own waiting goes on until it is done."""
+def _wait(pgconn: PGconn) -> PGresult:
+    """The last result; Ctrl-C is heard while the server works, as libpq's own waiting goes on until it is done."""
     from psycopg import OperationalError
     from psycopg.pq import ExecStatus
 
     poll = select.poll()
-    try:
-        poll.register(pgconn.socket, select.POLLIN)
-        pgconn.send_query(sql)
-    except OperationalError:
-        return pgconn.exec_(sql)  # the connection is gone: a result that says so
     last: PGresult | None = None
     while True:
         with contextlib.suppress(OperationalError):  # lost just now: the next result says so
+            poll.register(pgconn.socket, select.POLLIN)
             while pgconn.is_busy():
                 poll.poll()
                 pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
-            assert last
-            return last
+            return last or pgconn.exec_(b"")  # nothing could be sent: a result that says why
         last = result
         if result.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
             return result
