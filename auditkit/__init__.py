@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from auditkit.report.document import Audit
 
 __version__ = "0.1.0"
-__all__ = ["diff", "explain", "migrations", "scheduled", "snapshot", "verify"]
+__all__ = ["diff", "explain", "migrations", "scheduled", "snapshot", "to_sql", "verify"]
 
 
 def snapshot(source: str, *, config: str = "") -> Snapshot:
-    """Everything *source* holds: ``.facts``, ``.edges``, ``.history``, ``.table(kind)``, ``.fingerprint``.
+    """Everything *source* holds: ``.facts``, ``.edges``, ``.history``, ``.table(kind)``, ``.fingerprint``, ``.to_sql()``.
 
     Raises:
         AuditError: *source* is unknown, cannot be reached or read; one line says what to do.
@@ -38,6 +38,13 @@ def snapshot(source: str, *, config: str = "") -> Snapshot:
 
     loaded = settings.load(config or None)
     return audit.take(loaded.source(source), loaded)
+
+
+def to_sql(snapshot: Snapshot) -> str:
+    """A whole schema from nothing: what ``snapshot.to_sql()`` returns."""
+    from auditkit.resolve.whole import whole
+
+    return whole(snapshot)
 
 
 def diff(left: str, right: str, *, config: str = "") -> pd.DataFrame:

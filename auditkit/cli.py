@@ -186,9 +186,10 @@ def doctor(ctx: click.Context, as_json: bool) -> None:
 @cli.command()
 @click.argument("source")
 @click.option("-o", "--output", metavar="FILE", help="Where to save it (default: ENV-<date>.snapshot).")
+@click.option("--sql", is_flag=True, help="Print the whole schema as SQL for an empty database instead.")
 @_json_option
 @click.pass_context
-def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool) -> None:
+def snapshot(ctx: click.Context, source: str, output: str | None, sql: bool, as_json: bool) -> None:
     """Read everything about SOURCE at one instant and save it as one file."""
     from auditkit import audit
     from auditkit.history import ledgers
@@ -200,14 +201,21 @@ def snapshot(ctx: click.Context, source: str, output: str | None, as_json: bool)
         taken = audit.take(settings.source(source), settings, progress=progress)
     name = Path(taken.manifest["name"] or "database").name
     path = Path(output or f"{name}-{taken.manifest['captured_at'][:10]}.snapshot")
+    text = taken.to_sql() if sql else ""
     try:
-        taken.save(path)
+        if not sql:
+            taken.save(path)
+        elif output:
+            path.write_text(text, "utf-8")
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error.strerror}; choose another place with -o") from None
     unread = [*taken.manifest["not_checked"], *ledgers.choose(taken.ledgers).not_checked]
-    summary = {**taken.manifest, "file": str(path), "fingerprint": taken.fingerprint, "facts": len(taken)}
+    summary = {**taken.manifest, "fingerprint": taken.fingerprint, "facts": len(taken)}
+    summary |= {"sql": text} if sql else {"file": str(path)}
     if as_json:
         _print_json({**summary, "format": "auditkit.snapshot/1", "unmodelled": taken.unmodelled})
+    elif sql and not output:
+        click.echo(text, nl=False)
     else:
         click.echo(
             f"{path}: {len(taken):,} facts of {taken.manifest['database']}, fingerprint {taken.fingerprint[:12]}"

@@ -432,7 +432,8 @@ _ALL: tuple[Kind, ...] = (
         create=create.transform,
         alter=alter.again(create.transform, head="OR REPLACE"),
         query=f"""
-            SELECT t.oid, t.xmin, {identify("pg_transform", "t.oid")} AS identity,
+            SELECT t.oid, t.xmin, -- older releases say "on language", which no command takes
+                   regexp_replace({identify("pg_transform", "t.oid")}, ' on (?=language \\S+$)', ' ') AS identity,
                    {procedure("t.trffromsql")} AS from_sql, {procedure("t.trftosql")} AS to_sql
             FROM pg_transform t WHERE t.oid >= 16384 {{only t.oid}}""",
     ),

@@ -7,11 +7,10 @@ not what it should be: if the rebuilt side differs from its snapshot, that is sa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 from auditkit.catalog.compare import Comparison, Delta, Scope, compare
-from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.history.shadow import Ground
 from auditkit.history.shadow.running import Error, excerpt, execute
@@ -47,7 +46,7 @@ class Way:
     Attributes:
         sql: the script as it is printed.
         steps: its statements.
-        left: what still differs afterwards, but for the order of columns.
+        left: what still differs afterwards, but for what no statement changes (the order of columns).
         locks: relation → the strongest lock held on it, of those that were there before.
         rewritten: tables that were written anew.
         lost: tables and columns with fewer rows or values than before, of which no hazard spoke.
@@ -169,29 +168,22 @@ def _rehearse(
         try:
             notes += shadow.rebuild(before)
             rebuilt = shadow.look()
-            unlike = _closable(stage.differences(rebuilt, before))
+            unlike = [*filter(script.changeable, stage.differences(rebuilt, before))]
             filled = rows.fill(shadow.runner) if with_rows else {}
             forward = shadow.go(steps, sql, filled)
             if forward.error is None:
                 there = shadow.look()
-                forward.left = _closable(stage.differences(there, after))
+                forward.left = [*filter(script.changeable, stage.differences(there, after))]
                 back_steps = close(there, rebuilt, stage.differences(there, rebuilt))
                 back_sql = script.text(back_steps, title="The way back.")
                 back = shadow.go(back_steps, back_sql, rows.contents(shadow.runner))
                 if back.error is None:
-                    back.left = _closable(stage.differences(shadow.look(), rebuilt))
+                    back.left = [*filter(script.changeable, stage.differences(shadow.look(), rebuilt))]
             else:
                 back = Way("", [], error="not tried: the way there failed")
             return Proof(forward, back, str(rebuilt.manifest["server"]), unlike, notes)
         finally:
             shadow.close()
-
-
-def _closable(differences: Iterable[Delta]) -> list[Delta]:
-    """All but the order of columns, which no statement changes."""
-    return [
-        delta for delta in differences if delta.attribute != KINDS[delta.kind].ordinal or not delta.attribute
-    ]
 
 
 class _Shadow:

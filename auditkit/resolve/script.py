@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from auditkit.catalog.compare import Comparison
+from auditkit.catalog.compare import Comparison, Delta
 from auditkit.catalog.kinds import KINDS
 from auditkit.errors import ConfigError
 from auditkit.resolve.closing import Step
@@ -50,10 +50,21 @@ def statement(step: Step) -> list[str]:
     return [*(f"-- hazard: {h.code}: {h.why}".rstrip(": ") for h in step.sql.hazards), f"{step.sql.text};"]
 
 
+def changeable(delta: Delta) -> bool:
+    """Whether there is any statement that closes a difference: for the order of columns there is none."""
+    if delta.key[0] == "extension" and delta.attribute == "owner":
+        return False
+    return delta.attribute is None or delta.attribute != KINDS[delta.kind].ordinal
+
+
 def notes(differences: Comparison) -> list[str]:
     """What no statement can close."""
-    moved = sorted({delta.identity for delta in differences if delta.attribute == KINDS[delta.kind].ordinal})
-    return [f"note: the order of columns stays as it is: {', '.join(moved)}"] if moved else []
+    stays: dict[str, set[str]] = {}
+    for delta in differences:
+        if not changeable(delta):
+            what = "the owner" if delta.attribute == "owner" else "the order of columns"
+            stays.setdefault(what, set()).add(delta.identity)
+    return [f"note: {what} stays as it is: {', '.join(sorted(names))}" for what, names in stays.items()]
 
 
 def refuse_deletions(steps: Iterable[Step]) -> None:
