@@ -5,7 +5,8 @@
 Generates a history (tables, columns, functions, views, policies, triggers, indexes; about 4.5 statements per
 migration), then in each round, interleaved: psql runs the files one by one, as a person or a script does, and
 all in one process (the bare minimum), each on a fresh database of a running server; auditkit replays
-them from nothing (its server's start included), again unchanged, and with one more. Prints medians and ratios.
+them from nothing (its server's start included), again unchanged, and with one more. Prints medians, ratios and the
+limits: 4 × psql's one process from nothing, 1 s afterwards.
 """
 
 from __future__ import annotations
@@ -109,10 +110,12 @@ def main() -> None:
     print(
         f"{len(steps)} migrations, {statements} statements, PostgreSQL {binaries.major}, {options.rounds} rounds, medians"
     )
-    print(f"{'':>14}{'seconds':>10}{'× each':>9}{'× all':>9}")
+    limits = {"cold": 4 * medians["psql -f all"], "unchanged": 1.0, "one more": 1.0}
+    print(f"{'':>14}{'seconds':>10}{'× each':>9}{'× all':>9}{'limit':>9}")
     for label, median in medians.items():
         ratios = [median / medians[peer] for peer in ("psql -f each", "psql -f all")]
-        print(f"{label:>14}{median:>10.2f}{ratios[0]:>9.2f}{ratios[1]:>9.2f}")
+        limit = f"{limits[label]:.2f}" if label in limits else ""
+        print(f"{label:>14}{median:>10.2f}{ratios[0]:>9.2f}{ratios[1]:>9.2f}{limit:>9}")
 
 
 if __name__ == "__main__":

@@ -176,6 +176,11 @@ def test_what_fails_is_told_with_its_line_and_the_replay_goes_on() -> None:
     assert not Path("/tmp/auditkit-was-here").exists()
 
 
+def test_a_migration_that_ends_its_own_session_is_told_in_one_line() -> None:
+    with pytest.raises(ServerFailed, match="the shadow session was ended"):
+        run("create table a ();", "select pg_terminate_backend(pg_backend_pid());", "create table b ();")
+
+
 def test_what_dumps_contain_is_tolerated() -> None:
     result = run(
         "\\restrict abc\ncreate table t (a int, b text);\n\nCOPY t (a, b) FROM stdin;\n1\tx;'y\n2\t\\N\n\\.\n\n"

@@ -191,7 +191,7 @@ def _send(connection: psycopg.Connection[Any], sql: str) -> None:
     from psycopg import OperationalError
 
     if "\x00" not in sql:
-        with contextlib.suppress(OperationalError):  # the connection is gone: the result says so
+        with contextlib.suppress(OperationalError):  # the connection is gone: waiting for it says so
             connection.pgconn.send_query(sql.encode("utf-8"))
 
 
@@ -236,7 +236,9 @@ def _wait(pgconn: PGconn) -> PGresult:
                 pgconn.consume_input()
         result = pgconn.get_result()
         if result is None:
-            return last or pgconn.exec_(b"")  # nothing could be sent: a result that says why
+            if last is None:  # nothing could be sent
+                raise ServerFailed("the shadow session was ended; does a migration terminate sessions?")
+            return last
         last = result
         if result.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
             return result
