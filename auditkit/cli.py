@@ -324,6 +324,62 @@ def diff(
         raise click.exceptions.Exit(3)
 
 
+@cli.command()
+@click.argument("environment")
+@click.option("--name", default="", metavar="NAME", help="What the migration is called (default: pull_ENV).")
+@click.option("--dry-run", is_flag=True, help="Print the file instead of writing it.")
+@_json_option
+@click.pass_context
+def pull(ctx: click.Context, environment: str, name: str, dry_run: bool, as_json: bool) -> None:
+    """Write a migration that brings the migrations up to what ENVIRONMENT holds.
+
+    It is proven first by a replay of all migrations and of its way back. The command that records it as
+    applied in ENVIRONMENT is printed; nothing is written there.
+    """
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        result = audit.pull(
+            settings.source(environment), settings, name=name, dry_run=dry_run, progress=progress
+        )
+    if as_json:
+        _print_json(result)
+    elif not result["files"]:
+        click.echo(f"nothing to pull: the migrations lead to what {result['environment']} holds")
+    for file in result["files"] if not as_json else ():
+        click.echo(file["path"] if result["written"] else f"-- {file['path']}\n{file['text']}")
+    for note in result["notes"]:
+        click.echo(note, err=True)
+    for item in result["not_checked"]:
+        click.echo(f"not checked: {item['what']}: {item['why']}; {item['fix']}", err=True)
+    if result["proof"] and not as_json:
+        _print_pull_proof(result)
+    if (result["proof"] and not result["proof"]["proven"]) or result["not_checked"]:
+        raise click.exceptions.Exit(3)
+
+
+def _print_pull_proof(result: dict[str, Any]) -> None:
+    for title, way in (("with it", result["proof"]["forward"]), ("the way back", result["proof"]["back"])):
+        click.echo(
+            f"proof: {title}: {'proven, nothing is left' if way['proven'] else 'NOT proven'}", err=True
+        )
+        if way["error"]:
+            click.echo(f"proof:   failed: {way['error']}", err=True)
+        for delta in way["left"]:
+            attribute = f" · {delta['attribute']}" if delta["attribute"] else ""
+            click.echo(
+                f"proof:   left: {delta['change']}: {delta['kind']} {delta['identity']}{attribute}", err=True
+            )
+    if not result["proof"]["proven"]:
+        click.echo("nothing was written: the file would not do what it says", err=True)
+        return
+    for command in result["record"]:
+        click.echo(f"next, record it as applied in {result['environment']}: {command}", err=True)
+    if not result["record"]:
+        click.echo(f"next, record it as applied in the ledger of {result['environment']}", err=True)
+
+
 def _print_deltas(deltas: Iterable[dict[str, Any]]) -> None:
     signs = {"missing": ("-", "red"), "unexpected": ("+", "green"), "changed": ("~", "yellow")}
     for delta in deltas:

@@ -13,15 +13,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
+    from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
 
-__all__ = ["diff", "explain", "history", "report", "scheduled", "scope_of", "take", "verify"]
+__all__ = ["diff", "explain", "history", "pull", "report", "scheduled", "scope_of", "take", "verify"]
 
 _HOME = {
     "diff": "reading",
     "explain": "explaining",
     "history": "reading",
+    "pull": "pulling",
     "report": "reports",
     "scheduled": "reports",
     "scope_of": "reading",

@@ -64,6 +64,7 @@ def _end_state(
             "correct the migration, or compare with an environment instead"
         )
     result.final.manifest["name"] = source.name
+    result.final.manifest["role"] = ground.role  # whose will be what a further migration makes
     return result, base
 
 

@@ -52,6 +52,7 @@ _RECORD = {
     "alembic": "alembic stamp {version}",
     "django": "python manage.py migrate --fake {name}",
     "prisma": "npx prisma migrate resolve --applied {label}",
+    "dbmate": """psql "$DATABASE_URL" -c "INSERT INTO schema_migrations (version) VALUES ('{version}')\"""",
 }
 _FORGET = {
     "supabase": 'supabase migration repair {version} --status reverted --db-url "$DATABASE_URL"',
@@ -64,6 +65,16 @@ _NEW = {
     "django": "python manage.py makemigrations --empty -n {slug} APP",
     "prisma": "npx prisma migrate dev --create-only --name {slug}",
 }
+
+
+def record(tool: str, version: str, name: str) -> str | None:
+    """The command that records a migration as applied without running it; None if the tool has none."""
+    words = {
+        "version": shlex.quote(version),
+        "name": shlex.quote(name),
+        "label": shlex.quote(f"{version}_{name}"),
+    }
+    return _RECORD[tool].format(**words) if tool in _RECORD else None
 
 
 def _tool(commands: dict[str, str], case: Case, finding: Finding, slug: str = "") -> str | None:

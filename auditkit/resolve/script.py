@@ -10,8 +10,9 @@ from auditkit.catalog.kinds import KINDS
 from auditkit.errors import ConfigError
 from auditkit.resolve.closing import Step
 
-#: Run first where functions are made.
-LOOSE = "SET check_function_bodies = off"
+#: How the session is set first where functions are made.
+SETTING = "check_function_bodies = off"
+LOOSE = f"SET {SETTING}"
 
 
 def text(steps: Sequence[Step], *, title: str = "", notes: Iterable[str] = ()) -> str:
