@@ -306,10 +306,10 @@ class _Script:
         self.before, self.after = work.before, work.after
         self.statements: dict[Node, list[Step]] = {}
         self.edges: dict[Node, set[Node]] = defaultdict(set)  # node → nodes that come after it
+        self._takers: dict[Key, Key] = {}
+        self._makers: dict[Key, Key] = {}
         self.circles: list[set[Node]] = []  # what was left each time nothing was ready
-        self.kept = {
-            key for key in work.remade if key[0] in _BELOW_COLUMNS and self._used_by_columns(key)
-        }
+        self.kept = {key for key in work.remade if key[0] in _BELOW_COLUMNS and self._used_by_columns(key)}
 
     def steps(self) -> list[Step]:
         self._drops()
@@ -343,7 +343,9 @@ class _Script:
             fact = _fact(self.before, key)
             if key in self.kept:
                 old = f"{fact.name[:57]}__old"
-                self._add(("drop", key), [Sql(f"ALTER {key[0].upper()} {key[1]} RENAME TO {quote(old)}")], "alter")
+                self._add(
+                    ("drop", key), [Sql(f"ALTER {key[0].upper()} {key[1]} RENAME TO {quote(old)}")], "alter"
+                )
                 name = f"{quote(fact.schema or '')}.{quote(old)}"
                 self._add(("purge", key), [Sql(f"DROP {key[0].upper()} {name}")], "drop")
             else:
@@ -351,6 +353,11 @@ class _Script:
 
     def gone_with(self, key: Key) -> Key:
         """The object whose DROP takes *key* along; itself, if it has to be dropped by name."""
+        if key not in self._takers:
+            self._takers[key] = self._taken_by(key)
+        return self._takers[key]
+
+    def _taken_by(self, key: Key) -> Key:
         fact = _fact(self.before, key)
         if key in self.work.named:
             return key
@@ -422,6 +429,11 @@ class _Script:
 
     def brought_by(self, key: Key) -> Key:
         """The object whose CREATE brings *key* along; itself, if it has to be created by name."""
+        if key not in self._makers:
+            self._makers[key] = self._made_by(key)
+        return self._makers[key]
+
+    def _made_by(self, key: Key) -> Key:
         fact, work = _fact(self.after, key), self.work
         parents = [(kind, fact.parent or "") for kind in KINDS[fact.kind].parents]
         parent = next((p for p in parents if self.after.get(*p) is not None), None)
