@@ -37,6 +37,7 @@ _AUTHORIZATION = re.compile(r"^SET SESSION AUTHORIZATION (?P<role>.*);$")
 _PRIVILEGES = re.compile(
     r"^(?P<verb>.*\b(?:GRANT|REVOKE)(?: GRANT OPTION FOR)?) (?P<list>.+?) ON (?P<rest>.*)$"
 )
+_TAGS = re.compile(r"(?<=TAG IN \()[^)]*")
 _TOKEN = re.compile(r"""E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),\[\]]""", re.DOTALL)
 
 
@@ -48,6 +49,8 @@ def normalised_dump(conninfo: str) -> str:
             statements += _grants(text)
         elif kind in ("TABLE", "FOREIGN TABLE"):
             statements += map(_sorted_options, _table(text))
+        elif kind == "EVENT TRIGGER":
+            statements.append(_TAGS.sub(lambda tags: ", ".join(sorted(tags[0].split(", "))), text))
         elif kind in _OPTIONAL:
             statements.append(_sorted_options(text))
         else:

@@ -23,7 +23,7 @@ ORDER BY 3, 1
 COLUMNS = """
 SELECT quote_ident(attname), format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), t.typcategory,
     attnotnull, atthasdef OR attidentity <> '', attgenerated <> '' OR attidentity = 'a',
-    (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid IN (t.oid, b.oid))
+    (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid IN (t.oid, b.oid)), attgenerated <> ''
 FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
@@ -75,7 +75,7 @@ def insert(connection: psycopg.Connection[Any], oid: int, table: str, rules: str
         for choice in [None, *known] if i == 1 or inserted else []:
             given = {
                 name: value(choice, i, type_name, category, labels)
-                for name, _, type_name, category, required, default, fixed, labels in columns
+                for name, _, type_name, category, required, default, fixed, labels, _ in columns
                 if not fixed and (not default or (choice is None and not required))
             }
             names = ", ".join(given)
@@ -124,7 +124,9 @@ def contents(conninfo: str) -> dict[str, Rows]:
                 position = connection.execute(f"SELECT last_value + is_called::int FROM {name}").fetchone()
                 found[name] = Rows(root, position[0] if position else 0, {})
                 continue
-            columns = [row for row in connection.execute(COLUMNS, [oid]) if not row[6] or row[5]]
+            columns = [
+                row for row in connection.execute(COLUMNS, [oid]) if not row[8]
+            ]  # not what is computed
             said = "".join(
                 f", count({name}), md5(string_agg({name}::text, ',' ORDER BY {name}::text COLLATE \"C\"))"
                 for name, *_ in columns

@@ -40,6 +40,8 @@ def _about(fact: Fact, template: str) -> str:
 
 def owner(fact: Fact) -> list[Sql]:
     """Make the owner what *fact* says."""
+    if fact.kind == "extension":
+        return []  # PostgreSQL has no statement for it
     new = str(fact.attributes["owner"])
     return [Sql(_about(fact, f"ALTER {{}} OWNER TO {new.replace('{}', '')}"))]
 
@@ -109,9 +111,31 @@ _DEFAULTS = re.compile(
 )
 
 
-def grants(fact: Fact, old: Value, *, owner: str | None = None) -> list[Sql]:
-    """Make the privileges what *fact* says, if they are *old* (as ``auditkit.catalog.grants`` writes them)."""
+def _given_to(owner: str, held: Held, column: bool) -> Held:
+    """What is held when an object has been given to *owner*: theirs and the former owner's privileges become one."""
+    found = {key: how for key, how in held.items() if key[0] != owner}
+    for grantee, privilege in held.keys() - found.keys():
+        if column and grantee == owner:
+            found[OWNER, privilege] = "GRANT"
+        else:
+            found.pop(
+                (OWNER, privilege), None
+            )  # of all else an owner holds everything, unless it was revoked
+    return found
+
+
+def grants(fact: Fact, old: Value, *, owner: str | None = None, given_away: bool = False) -> list[Sql]:
+    """Make the privileges what *fact* says, if they are *old* (as ``auditkit.catalog.grants`` writes them).
+
+    Args:
+        fact: the object as it shall be.
+        old: its privileges as they are.
+        owner: its owner, if that is not an attribute of the object.
+        given_away: that owner has just become so.
+    """
     was, now = _held(old), _held(fact.attributes.get("grants"))
+    if given_away and owner is not None:
+        was = _given_to(owner, was, fact.kind.endswith(" column"))
     steps: dict[tuple[str, str], list[str]] = defaultdict(list)
     for key in sorted(was.keys() | now.keys()):
         grantee, privilege = key

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: Settings whose value is a list already, as text; SET with a literal would make it a list of one.
 _LISTS = frozenset(
     ("search_path", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries",
-     "shared_preload_libraries", "unix_socket_directories", "listen_addresses", "DateStyle")
+     "shared_preload_libraries", "unix_socket_directories")
 )  # fmt: skip
 
 
@@ -300,6 +300,10 @@ def base_type(fact: Fact) -> str:
 def collation(fact: Fact, snapshot: Snapshot) -> list[str]:
     value = fact.attributes
     collate, ctype = value["collate"], value["ctype"]
+    if (
+        value["encoding"] == -1 and value["provider"] == "libc"
+    ):  # it is for every encoding, as only copies are
+        return [f"CREATE COLLATION {fact.identity} FROM pg_catalog.{quote(str(collate))}"]
     parts: list[tuple[str, object]] = [("PROVIDER", value["provider"])]
     if value["provider"] == "libc" and collate != ctype:
         parts += [("LC_COLLATE", literal(str(collate))), ("LC_CTYPE", literal(str(ctype)))]

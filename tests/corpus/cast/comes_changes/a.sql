@@ -1,0 +1,5 @@
+CREATE TYPE mood AS ENUM ('a', 'b');
+CREATE FUNCTION mood_to_int(mood) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT 1';
+CREATE FUNCTION mood_to_bigint(mood) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT 1::bigint';
+CREATE CAST (mood AS int) WITH FUNCTION mood_to_int(mood) AS ASSIGNMENT;
+CREATE CAST (mood AS date) WITH INOUT;

@@ -1,0 +1,2 @@
+CREATE DOMAIN name AS text;
+CREATE TABLE t (a name);

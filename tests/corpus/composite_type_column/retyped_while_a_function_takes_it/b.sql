@@ -1,0 +1,3 @@
+CREATE TYPE c AS (a bigint, b text);
+CREATE FUNCTION f(c c) RETURNS bigint LANGUAGE sql AS 'SELECT (c).a';
+CREATE FUNCTION g() RETURNS SETOF c LANGUAGE sql BEGIN ATOMIC SELECT 1::bigint, 'x'::text; END;

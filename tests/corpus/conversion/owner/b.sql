@@ -1,0 +1,4 @@
+CREATE ROLE keeper;
+CREATE SCHEMA app;
+CREATE CONVERSION app.latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+ALTER CONVERSION app.latin OWNER TO keeper;

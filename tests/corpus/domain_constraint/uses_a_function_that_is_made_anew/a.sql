@@ -1,0 +1,4 @@
+CREATE FUNCTION ok(v int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT v > 0';
+CREATE DOMAIN "Odd ""name""" AS int CHECK (ok(VALUE));
+CREATE TABLE t (v "Odd ""name""");
+INSERT INTO t VALUES (4);

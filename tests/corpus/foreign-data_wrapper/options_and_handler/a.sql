@@ -1,0 +1,4 @@
+CREATE EXTENSION postgres_fdw;
+CREATE ROLE reader;
+CREATE FOREIGN DATA WRAPPER w OPTIONS (debug 'true', "Odd Name" 'it''s');
+GRANT USAGE ON FOREIGN DATA WRAPPER w TO reader;

@@ -1,0 +1,2 @@
+CREATE SCHEMA app;
+SELECT 1;

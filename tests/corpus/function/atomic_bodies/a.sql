@@ -1,0 +1,3 @@
+CREATE TABLE t (id int, v text);
+CREATE FUNCTION f(a int) RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM t WHERE id = a; END;
+CREATE FUNCTION g() RETURNS bigint LANGUAGE sql RETURN f(1);

@@ -1,0 +1,5 @@
+CREATE TABLE t (id int, v text);
+ALTER TABLE t ADD w date;
+CREATE VIEW dated AS SELECT id, w FROM t;
+CREATE FUNCTION f(a int) RETURNS bigint LANGUAGE sql BEGIN ATOMIC SELECT count(*) FROM dated WHERE id = a AND w > '2000-01-01'; END;
+CREATE FUNCTION g() RETURNS bigint LANGUAGE sql RETURN f(2) + f(3);

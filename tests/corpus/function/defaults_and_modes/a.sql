@@ -1,0 +1,4 @@
+CREATE FUNCTION one(a int, b int DEFAULT 2) RETURNS int LANGUAGE sql AS 'SELECT a';
+CREATE FUNCTION two(a int) RETURNS int LANGUAGE sql AS 'SELECT a';
+CREATE FUNCTION three(IN a int, OUT b int, OUT c text) LANGUAGE sql AS $$ SELECT a, 'x' $$;
+CREATE FUNCTION four(a int DEFAULT 1, b text DEFAULT '), x DEFAULT (', VARIADIC c int[] DEFAULT '{}') RETURNS int LANGUAGE sql AS 'SELECT 1';

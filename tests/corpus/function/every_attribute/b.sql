@@ -1,0 +1,7 @@
+CREATE ROLE owner;
+CREATE FUNCTION f(a int) RETURNS SETOF int LANGUAGE plpgsql STABLE STRICT SECURITY DEFINER LEAKPROOF PARALLEL SAFE
+    COST 17 ROWS 3 SET search_path = "My Schema", pg_temp SET work_mem = '7MB' SET "app.x" = 'it''s'
+    AS $body$ BEGIN /* $$ '\' */ RETURN NEXT a; END $body$;
+ALTER FUNCTION f OWNER TO owner;
+REVOKE EXECUTE ON FUNCTION f FROM PUBLIC;
+COMMENT ON FUNCTION f IS E'two\nlines';

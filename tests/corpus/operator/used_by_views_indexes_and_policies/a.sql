@@ -1,0 +1,7 @@
+CREATE FUNCTION same(a int, b int) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT $1 = $2';
+CREATE OPERATOR === (LEFTARG = int, RIGHTARG = int, FUNCTION = same, COMMUTATOR = ===);
+CREATE TABLE t (id int, CHECK (id === 1));
+CREATE VIEW v AS SELECT id === 2 AS x FROM t;
+CREATE INDEX t_same ON t (id) WHERE id === 3;
+CREATE POLICY p ON t USING (id === 4);
+INSERT INTO t VALUES (1);

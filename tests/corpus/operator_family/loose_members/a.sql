@@ -1,0 +1,2 @@
+CREATE OPERATOR FAMILY fam USING btree;
+ALTER OPERATOR FAMILY fam USING btree ADD OPERATOR 1 < (int4, int8), FUNCTION 1 btint48cmp(int4, int8);

@@ -1,0 +1,5 @@
+-- since 16
+CREATE ROLE team;
+CREATE ROLE member;
+GRANT USAGE ON SCHEMA public TO team, member;
+GRANT team TO member WITH INHERIT FALSE, SET FALSE;

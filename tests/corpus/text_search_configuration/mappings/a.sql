@@ -1,0 +1,2 @@
+CREATE SCHEMA "My search";
+CREATE TEXT SEARCH CONFIGURATION "My search".c (COPY = english);

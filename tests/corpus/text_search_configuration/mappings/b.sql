@@ -1,0 +1,5 @@
+CREATE SCHEMA "My search";
+CREATE TEXT SEARCH CONFIGURATION "My search".c (COPY = english);
+ALTER TEXT SEARCH CONFIGURATION "My search".c DROP MAPPING FOR email, url;
+ALTER TEXT SEARCH CONFIGURATION "My search".c ALTER MAPPING FOR word, asciiword WITH simple, english_stem;
+COMMENT ON TEXT SEARCH CONFIGURATION "My search".c IS 'mine';

@@ -1,0 +1,3 @@
+CREATE ROLE keeper;
+CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = simple, STOPWORDS = english, Accept = false);
+CREATE TEXT SEARCH DICTIONARY stem (TEMPLATE = snowball, LANGUAGE = english);

@@ -1,0 +1,6 @@
+CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = snowball, LANGUAGE = english);
+CREATE TEXT SEARCH CONFIGURATION c (COPY = simple);
+ALTER TEXT SEARCH CONFIGURATION c ALTER MAPPING FOR word WITH d;
+CREATE TABLE t (a text, b tsvector GENERATED ALWAYS AS (to_tsvector('c', a)) STORED);
+CREATE INDEX t_gin ON t USING gin (to_tsvector('c', a));
+INSERT INTO t VALUES ('some words');

@@ -1,0 +1,2 @@
+CREATE TEXT SEARCH TEMPLATE tmpl (INIT = dsimple_init, LEXIZE = dsimple_lexize);
+CREATE TEXT SEARCH DICTIONARY d (TEMPLATE = tmpl, STOPWORDS = english);

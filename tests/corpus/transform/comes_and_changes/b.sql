@@ -1,0 +1,3 @@
+CREATE TRANSFORM FOR integer LANGUAGE sql
+    (FROM SQL WITH FUNCTION prsd_lextype(internal), TO SQL WITH FUNCTION int4recv(internal));
+COMMENT ON TRANSFORM FOR integer LANGUAGE sql IS 'a transform';

@@ -1,0 +1,3 @@
+CREATE DOMAIN d AS int DEFAULT 1;
+CREATE TABLE t (id int, v d, w d[]);
+INSERT INTO t VALUES (1, 5);

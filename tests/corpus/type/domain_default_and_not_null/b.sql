@@ -1,0 +1,4 @@
+CREATE DOMAIN d AS int DEFAULT 2 NOT NULL;
+COMMENT ON DOMAIN d IS 'never null';
+CREATE TABLE t (id int, v d, w d[]);
+INSERT INTO t VALUES (1, 5);

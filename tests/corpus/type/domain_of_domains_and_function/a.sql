@@ -1,0 +1,3 @@
+CREATE FUNCTION ok(text) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE DOMAIN one AS text CHECK (ok(VALUE));
+CREATE TABLE t (v one);

@@ -1,0 +1,4 @@
+CREATE FUNCTION ok(text, integer) RETURNS boolean LANGUAGE sql IMMUTABLE AS 'SELECT true';
+CREATE DOMAIN one AS text CHECK (ok(VALUE, 1));
+CREATE DOMAIN two AS one CHECK (VALUE <> 'x');
+CREATE TABLE t (v two);

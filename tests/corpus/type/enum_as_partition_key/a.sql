@@ -1,0 +1,4 @@
+CREATE TYPE kind AS ENUM ('a', 'b');
+CREATE TABLE p (id int, k kind NOT NULL, PRIMARY KEY (id, k)) PARTITION BY LIST (k);
+CREATE TABLE p_a PARTITION OF p FOR VALUES IN ('a');
+INSERT INTO p VALUES (1, 'a');

@@ -1,0 +1,5 @@
+CREATE TYPE kind AS ENUM ('a', 'b');
+CREATE TABLE t (id int PRIMARY KEY, k kind DEFAULT 'a' NOT NULL);
+CREATE VIEW v AS SELECT k FROM t;
+CREATE POLICY p ON t USING (k = 'a');
+INSERT INTO t VALUES (1, 'b');

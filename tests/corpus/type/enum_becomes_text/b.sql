@@ -1,0 +1,4 @@
+CREATE TABLE t (id int PRIMARY KEY, k text DEFAULT 'a' NOT NULL CHECK (k IN ('a', 'b')));
+CREATE VIEW v AS SELECT k FROM t;
+CREATE POLICY p ON t USING (k = 'a');
+INSERT INTO t VALUES (1, 'b');

@@ -1,0 +1,3 @@
+CREATE DOMAIN thing AS text;
+CREATE TYPE other AS ENUM ('x');
+CREATE TYPE third AS RANGE (SUBTYPE = int);
