@@ -7,6 +7,7 @@ what it uses.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -42,6 +43,7 @@ _STATES = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run the command line and exit; every error is one line."""
+    gc.set_threshold(100_000)  # imports make many objects and hardly any garbage
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog.capture import capture
-from auditkit.catalog.compare import Comparison, Scope, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.config import Settings, Source
 from auditkit.connect import connect
 from auditkit.errors import AuditError, ConfigError
-from auditkit.history import ledgers, platform
 from auditkit.progress import Tell, silent
 
 if TYPE_CHECKING:
+    from auditkit.catalog.compare import Comparison, Scope
     from auditkit.history.ledgers import History
+    from auditkit.history.platform import Base
     from auditkit.history.shadow import Replay
     from auditkit.history.states import HistoryMatrix
 
-# What only a replay or a history needs is imported there: two databases are compared in half a second.
+# Two databases are compared in half a second, most of which goes into imports: what a capture does not need is
+# imported where it is used.
 
 
 def take(source: Source, settings: Settings, *, progress: Tell = silent) -> Snapshot:
@@ -48,7 +49,7 @@ def take(source: Source, settings: Settings, *, progress: Tell = silent) -> Snap
 
 def _end_state(
     source: Source, settings: Settings, like: Snapshot | None, progress: Tell
-) -> tuple[Replay, platform.Base]:
+) -> tuple[Replay, Base]:
     """What the migrations lead to when they are replayed on a ground like that of the database *like*."""
     from auditkit.audit.meant import ground_for, migrations_of, steps_of
     from auditkit.history.shadow import replay
@@ -72,6 +73,8 @@ def _capture(source: Source) -> Snapshot:
     """Catalog and ledgers of a live environment, over short read-only sessions."""
     with connect(source.conninfo, name=source.name) as connection:
         snapshot = capture(connection, name=source.name, conninfo=source.conninfo)
+        from auditkit.history import ledgers
+
         snapshot.ledgers = ledgers.read_ledgers(connection)
     return snapshot
 
@@ -162,8 +165,14 @@ def compared_sides(left: Source, right: Source, settings: Settings, progress: Te
     """Both sources as snapshots that can be compared, and how they differ."""
     sources = (left, right)
     databases = [source for source in sources if source.type != "migrations"]
+    if any(source.type == "live" for source in sources):
+        import psycopg  # noqa: F401  (first of all: the rest is imported while the servers answer)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        taken = list(pool.map(lambda source: take(source, settings, progress=progress), databases))
+        waiting = [pool.submit(take, source, settings, progress=progress) for source in databases]
+        from auditkit.catalog.compare import compare
+        from auditkit.history import ledgers, platform  # noqa: F401
+
+        taken = [each.result() for each in waiting]
     base = result = None
     if len(taken) == 1:
         from auditkit.history.dialect import translated
@@ -184,6 +193,7 @@ def history(
 ) -> tuple[HistoryMatrix, list[dict[str, Any]]]:
     """The matrix of migrations and environments, and what could not be read."""
     from auditkit.audit.meant import migrations_of
+    from auditkit.history import ledgers
     from auditkit.history.states import states
 
     migrations = migrations_of(settings)
@@ -219,6 +229,9 @@ def unreachable(name: str, error: AuditError) -> dict[str, Any]:
 
 def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     """What is compared: all but the platform's own schemas, the ledger, and what the settings exclude."""
+    from auditkit.catalog.compare import Scope
+    from auditkit.history import platform
+
     managed: frozenset[str] = frozenset()
     if any(platform.is_supabase(snapshot) for snapshot in snapshots):
         managed = frozenset(platform.MANAGED_SCHEMAS)

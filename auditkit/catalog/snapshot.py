@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
-import zipfile
 from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -273,6 +271,8 @@ class Snapshot:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the facts: equal exactly when all kinds, identities and attributes are equal."""
+        import hashlib
+
         digest = hashlib.sha256()
         texts: dict[tuple[Value, ...], str] = {}
         for kind in self.kinds:
@@ -475,6 +475,8 @@ class Snapshot:
 
     def save(self, path: str | Path) -> Path:
         """Write everything to one file: a zip of manifest.json and Parquet tables, with a digest of both."""
+        import zipfile
+
         members = {"manifest.json": self._manifest_bytes()}
         for kind in self.kinds:
             members[f"facts/{kind}.parquet"] = _to_parquet(_arrow_columns(self.tables[kind]))
@@ -526,6 +528,9 @@ class Snapshot:
         Raises:
             SnapshotCorrupt: it is no snapshot, was cut short, was altered, or is of a newer format.
         """
+        import zipfile
+        import zlib
+
         path = Path(path)
         try:
             content = path.read_bytes()
@@ -543,7 +548,7 @@ class Snapshot:
             ValueError,
             RuntimeError,
             NotImplementedError,
-            zlib_error(),
+            zlib.error,
         ):
             raise SnapshotCorrupt(
                 f"{path}: cut short or damaged; capture it again with `auditkit snapshot`"
@@ -581,14 +586,9 @@ class Snapshot:
         return snapshot
 
 
-def zlib_error() -> type[Exception]:
-    """What a damaged member raises while it is unpacked."""
-    import zlib
-
-    return zlib.error
-
-
 def _digest(members: dict[str, bytes]) -> str:
+    import hashlib
+
     digest = hashlib.sha256()
     for name in sorted(members):
         digest.update(f"{name}\x00{len(members[name])}\x00".encode())
