@@ -157,7 +157,7 @@ class Sides:
     left: Snapshot
     right: Snapshot
     compared: Comparison
-    base: platform.Base | None = None
+    base: Base | None = None
     replay: Replay | None = None
 
 

@@ -44,7 +44,7 @@ ATTEMPTS = 3
 VIEWS_PER_STATEMENT = 25
 #: More columns than this are read in slices, by two sessions: less memory at a time, two cores busy.
 BIG = 30_000
-SLICE = 60_000
+SLICE = 25_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
@@ -251,6 +251,7 @@ def _result(cursor: psycopg.Cursor[Any]) -> _Result:
 
 
 Statement = tuple[str, dict[str, Any] | None]
+Job = Callable[..., None]  # takes the session to use, by keyword
 
 
 def _oids(numbers: Iterable[int]) -> str:
@@ -371,6 +372,7 @@ class _Builder:
         self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
         self.waiting: list[tuple[Kind, _Result, list[tuple[Any, ...]]]] = []
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
+        self.handed_out: Counter[str] = Counter()
         self._shared: dict[Any, Any] = {}
         self._lock = threading.Lock()
 
@@ -505,15 +507,13 @@ class _Builder:
         return pairs
 
     def deparse_jobs(self) -> list[tuple[Kind, list[int]]]:
-        """Portions of what has to be deparsed in statements of its own."""
+        """Portions of what has to be deparsed in statements of its own, as far as it has not been handed out."""
         jobs = []
         for name, table in self.tables.items():
             if _deparsed_apart(KINDS[name]):
-                oids = list(table.oids)
-                jobs += [
-                    (KINDS[name], oids[i : i + VIEWS_PER_STATEMENT])
-                    for i in range(0, len(oids), VIEWS_PER_STATEMENT)
-                ]
+                for i in range(self.handed_out[name], len(table), VIEWS_PER_STATEMENT):
+                    jobs.append((KINDS[name], list(table.oids[i : i + VIEWS_PER_STATEMENT])))
+                self.handed_out[name] = len(table)
         return jobs
 
     def finish(
@@ -699,33 +699,28 @@ def _read(
                 builder.names[catalog][oid] = (entry[0], entry[1], entry[2])
         builder.add(group, result)
 
-    def read_slice(big: Sequence[list[Kind]], portion: tuple[int, int], session: Connection) -> None:
-        for group in big:
+    def read(
+        groups: Sequence[list[Kind]], *, session: Connection, portion: tuple[int, int] | None = None
+    ) -> None:
+        # One after the other: what libpq holds of one result is freed before the next arrives.
+        for group in groups:
             take(group, _run(session, [statement(group, portion)])[0], session, portion)
 
-    big = [group for group in groups if slices and "{slice " in group[0].query]
-    small = [group for group in groups if group not in big]
     if slices:
-        # One after the other: what libpq holds of one result is freed before the next arrives.
-        for group in small:
-            take(group, _run(connection, [statement(group)])[0])
+        sessions = (connection, *helpers)
+        big = [group for group in groups if "{slice " in group[0].query]
+        named = [
+            group
+            for group in groups
+            if any(kind.name in _PARENT_KINDS for kind in group) and group not in big
+        ]
+        alone = [group for group in groups if not any(kind.parents for kind in group) and group not in named]
+        rest = [group for group in groups if group not in (*big, *named, *alone)]
+        _share_out([partial(read, named), *(partial(read, [group]) for group in alone)], sessions)
         # A session that has seen a table reads what hangs on it at half the price: one slice, one session.
-        jobs: list[Callable[[Connection], None]] = [partial(read_slice, big, portion) for portion in slices]
+        jobs: list[Job] = [partial(read, big, portion=portion) for portion in slices]
         jobs += [partial(_deparse, jobs=[job], builder=builder) for job in builder.deparse_jobs()]
-        queue = iter(jobs)
-        lock = threading.Lock()
-
-        def work(session: Connection) -> None:
-            while True:
-                with lock:
-                    job = next(queue, None)
-                if job is None:
-                    return
-                job(session)
-
-        with ThreadPoolExecutor(1 + len(helpers)) as pool:
-            for done in [pool.submit(work, session) for session in (connection, *helpers)]:
-                done.result()
+        _share_out([*jobs, partial(read, rest)], sessions)
     else:
         for group, result in zip(
             groups, _run(connection, [statement(g) for g in groups], prepare=restricted), strict=True
@@ -745,7 +740,7 @@ def _read(
     if "role" in builder.tables and server.reads_roles:
         statements.append(("SELECT oid, xmin FROM pg_authid", None))
     # Where nobody else writes, nobody waits for our locks: all in one round trip.
-    portions = [] if slices else builder.deparse_jobs()
+    portions = builder.deparse_jobs()
     texts = [_deparsing(*portion) for portion in portions] if restricted else []
     results = _run(connection, [*statements, *texts], prepare=restricted)
     for result in results[: len(statements)]:
@@ -761,6 +756,24 @@ def _read(
     _deparse(connection, portions, builder, results[len(statements) :])
     server.types.update((pair, text) for pair, text in names.items() if pair[0] < 16384)
     return partial(builder.finish, server.types | names, comments.rows, members.rows), report
+
+
+def _share_out(jobs: Iterable[Job], sessions: Sequence[Connection]) -> None:
+    """Do the jobs in their order, each in the next session that is free."""
+    queue = iter(jobs)
+    lock = threading.Lock()
+
+    def work(session: Connection) -> None:
+        while True:
+            with lock:
+                job = next(queue, None)
+            if job is None:
+                return
+            job(session=session)
+
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        for done in [pool.submit(work, session) for session in sessions]:
+            done.result()
 
 
 def _around_locks(
@@ -808,7 +821,7 @@ def _defined(connection: Connection, kind: Kind, result: _Result, report: _Repor
 
 
 def _deparse(
-    connection: Connection,
+    session: Connection,
     jobs: Sequence[tuple[Kind, list[int]]],
     builder: _Builder,
     results: Sequence[_Result] = (),
@@ -818,13 +831,13 @@ def _deparse(
     if not jobs:
         return
 
-    results = results or _run(connection, [_deparsing(*job) for job in jobs], locking=True)
+    results = results or _run(session, [_deparsing(*job) for job in jobs], locking=True)
     for (kind, oids), result in zip(jobs, results, strict=True):
         texts = builder.definitions[kind.name]
         texts.update((row[0], row[1]) for row in result.rows)
         if result.error is not None:
             for oid in oids:
-                _deparse_one(connection, kind, oid, _deparsing(kind, [oid]), builder)
+                _deparse_one(session, kind, oid, _deparsing(kind, [oid]), builder)
         if None in texts.values():
             builder.report.torn.add(f"{kind.name} definitions")
 
