@@ -154,6 +154,7 @@ def measure(server: servers.Server, rounds: int) -> None:
         ("capture with dependencies", "edges", big[:1]),
         ("capture two, compare", "pair", big),
         ("two of 50 tables, compare", "pair", small),
+        ("auditkit diff of those", "diff", small),
     ]
     results: dict[str, list[dict[str, float]]] = {label: [] for label, _, _ in plan}
     for _ in range(rounds):
@@ -257,6 +258,24 @@ def pair(left: str, right: str) -> dict[str, float]:
     return report(wall, cpu, watch.total(), sum(map(len, snapshots)), len(deltas))
 
 
+def diff(left: str, right: str) -> dict[str, float]:
+    """The whole process, as a user starts it: modules were compiled when they were first imported."""
+    environment = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+    command = [sys.executable, "-m", "auditkit", "diff", left, right]
+    subprocess.run(command, env=environment, stdout=subprocess.DEVNULL)
+    watch = Backends(left)
+    watch.start()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = time.perf_counter()
+    done = subprocess.run([*command, "--json"], env=environment, stdout=subprocess.PIPE)
+    wall = time.perf_counter() - started
+    assert done.returncode == 1, done
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
+    deltas = len(json.loads(done.stdout)["deltas"])
+    return report(wall, cpu, watch.total(), deltas=deltas) | {"rss": used.ru_maxrss / 1024}
+
+
 METHODS = {
     "psql": psql,
     "frames": lambda conninfo: reading(conninfo, frames=True, edges=False),
@@ -264,6 +283,7 @@ METHODS = {
     "single": lambda conninfo: reading(conninfo, edges=False, workers=1),
     "edges": reading,
     "pair": pair,
+    "diff": diff,
 }
 
 if __name__ == "__main__":
