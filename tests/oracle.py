@@ -38,6 +38,7 @@ _PRIVILEGES = re.compile(
     r"^(?P<verb>.*\b(?:GRANT|REVOKE)(?: GRANT OPTION FOR)?) (?P<list>.+?) ON (?P<rest>.*)$"
 )
 _TAGS = re.compile(r"(?<=TAG IN \()[^)]*")
+_SET = re.compile(r"(?:^    SET .* TO .*\n)+", re.MULTILINE)
 _TOKEN = re.compile(r"""E'(?:[^'\\]|\\.|'')*'|'(?:[^']|'')*'|"(?:[^"]|"")*"|[(),\[\]]""", re.DOTALL)
 
 
@@ -49,6 +50,8 @@ def normalised_dump(conninfo: str) -> str:
             statements += _grants(text)
         elif kind in ("TABLE", "FOREIGN TABLE"):
             statements += map(_sorted_options, _table(text))
+        elif kind in ("FUNCTION", "PROCEDURE"):
+            statements.append(_SET.sub(lambda sets: "".join(sorted(sets[0].splitlines(True))), text))
         elif kind == "EVENT TRIGGER":
             statements.append(_TAGS.sub(lambda tags: ", ".join(sorted(tags[0].split(", "))), text))
         elif kind in _OPTIONAL:

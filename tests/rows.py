@@ -23,8 +23,10 @@ ORDER BY 3, 1
 COLUMNS = """
 SELECT quote_ident(attname), format_type(a.atttypid, a.atttypmod), coalesce(b.typname, t.typname), t.typcategory,
     attnotnull, atthasdef OR attidentity <> '', attgenerated <> '' OR attidentity = 'a',
-    (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid IN (t.oid, b.oid)), attgenerated <> ''
+    (SELECT array_agg(enumlabel ORDER BY enumsortorder) FROM pg_enum WHERE enumtypid IN (t.oid, b.oid)), attgenerated <> '',
+    coalesce(e.typtype, t.typtype) = 'c'
 FROM pg_attribute a JOIN pg_type t ON t.oid = atttypid LEFT JOIN pg_type b ON b.oid = t.typbasetype
+LEFT JOIN pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 RELATIONS = """
@@ -75,7 +77,7 @@ def insert(connection: psycopg.Connection[Any], oid: int, table: str, rules: str
         for choice in [None, *known] if i == 1 or inserted else []:
             given = {
                 name: value(choice, i, type_name, category, labels)
-                for name, _, type_name, category, required, default, fixed, labels, _ in columns
+                for name, _, type_name, category, required, default, fixed, labels, *_ in columns
                 if not fixed and (not default or (choice is None and not required))
             }
             names = ", ".join(given)
@@ -134,7 +136,9 @@ def contents(conninfo: str) -> dict[str, Rows]:
             only = "ONLY " if kind == "r" else ""
             row = connection.execute(f"SELECT count(*){said} FROM {only}{name}").fetchone() or ()
             values = {
-                column[0]: (column[1], row[1 + 2 * n], row[2 + 2 * n]) for n, column in enumerate(columns)
+                # a composite type's values read otherwise when it has another attribute
+                column[0]: (column[1], row[1 + 2 * n], "" if column[9] else row[2 + 2 * n])
+                for n, column in enumerate(columns)
             }
             found[name] = Rows(root, row[0], values)
     return found

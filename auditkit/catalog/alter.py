@@ -108,7 +108,8 @@ def table(change: Change) -> Altered:
             case "tablespace":
                 steps.append(Sql(f"{what} SET TABLESPACE {quote(str(value or 'pg_default'))}", (_REWRITES,)))
             case "of_type":
-                steps.append(Sql(f"{what} OF {value}" if value else f"{what} NOT OF"))
+                steps += [Sql(f"{what} NOT OF", early=True)] * bool(change.was("of_type"))
+                steps += [Sql(f"{what} OF {value}")] * bool(value)
             case "partition_bound" | "inherits":
                 if attribute == "inherits" and "partition_bound" in change.attributes:
                     continue
@@ -208,6 +209,8 @@ def column(change: Change) -> Altered:
     elif was_default and not computed and (retyped or change.released):
         steps.append(Sql(f"{alone} DROP DEFAULT", early=change.released))
         was_default = False
+    if retyped and change.released and change.was("type") == change.value("type"):
+        steps.append(Sql(f"{every} TYPE text USING {name}::text", (_REWRITES,), early=True))
     if retyped:
         steps += _retype(change, every, name)
     if "not_null" in attributes:

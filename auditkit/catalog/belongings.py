@@ -134,9 +134,12 @@ def grants(fact: Fact, old: Value, *, owner: str | None = None, given_away: bool
         given_away: that owner has just become so.
     """
     was, now = _held(old), _held(fact.attributes.get("grants"))
-    if given_away and owner is not None:
-        was = _given_to(owner, was, fact.kind.endswith(" column"))
     steps: dict[tuple[str, str], list[str]] = defaultdict(list)
+    if given_away and owner is not None:
+        for (grantee, privilege), how in was.items():
+            if grantee == owner and how == "GRANT OPTION":  # which an owner has anyway
+                steps["REVOKE GRANT OPTION FOR", OWNER].append(privilege)
+        was = _given_to(owner, was, fact.kind.endswith(" column"))
     for key in sorted(was.keys() | now.keys()):
         grantee, privilege = key
         before, after = was.get(key), now.get(key)

@@ -124,7 +124,14 @@ def column(fact: Fact, snapshot: Snapshot) -> list[str]:
 
 def attribute(fact: Fact, snapshot: Snapshot) -> list[str]:
     """A composite type's column."""
-    return [f"ALTER TYPE {fact.parent} ADD ATTRIBUTE {column_definition(fact, snapshot)}"]
+    text = f"ALTER TYPE {fact.parent} ADD ATTRIBUTE {column_definition(fact, snapshot)}"
+    return [text + cascading(fact, snapshot)]
+
+
+def cascading(attribute: Fact, snapshot: Snapshot) -> str:
+    """What lets a composite type's column come or go while there are tables of that type."""
+    typed = any(table.attributes["of_type"] == attribute.parent for table in snapshot.iter("table"))
+    return " CASCADE" if typed else ""
 
 
 def columns(fact: Fact, snapshot: Snapshot, defaults: bool = True) -> list[str]:

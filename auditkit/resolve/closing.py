@@ -9,15 +9,17 @@ it depends on. The per-kind knowledge is in the kinds' entries (``create``, ``al
 from __future__ import annotations
 
 import heapq
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal
 
-from auditkit.catalog import belongings
+from auditkit.catalog import belongings, create
 from auditkit.catalog.alter import attach_index
 from auditkit.catalog.compare import Comparison
+from auditkit.catalog.grants import OWNER
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot, Value
 from auditkit.catalog.sql import Change, Hazard, Sql, quote, tuple_of
@@ -175,15 +177,19 @@ def _spread(work: _Work) -> None:
     todo: list[Key] = []
 
     def remake(key: Key) -> None:
-        if not work.goes(key):
-            work.remade.add(key)
-            todo.append(key)
+        for one in {key, _replaceable(work, key)}:
+            if not work.goes(one):
+                work.remade.add(one)
+                todo.append(one)
 
     for key in list(work.changed):
         change = work.change(key)
         alter = KINDS[key[0]].alter
         if change is not None and (alter is None or alter(change) is None):
-            remake(_replaceable(work, key))
+            remake(key)
+    for key in [*work.created, *work.changed]:
+        if (domain := _stricter(work, key)) and _contained(work.before, domain):
+            remake(domain)  # PostgreSQL does not look for the values inside of arrays and composites
     for key in [*work.created, *work.dropped]:  # a member of a class that stays cannot come or go alone
         snapshot = work.after if key in work.created else work.before
         if key[0].endswith("of access method"):
@@ -198,6 +204,9 @@ def _spread(work: _Work) -> None:
             continue
         key = disturbed.pop()
         if work.changed[key] & KINDS[key[0]].disturbs and not work.goes(key):
+            if _is_partition_key(work, key):
+                remake(("table", str(_fact(work.before, key).parent)))
+                continue
             for dependent in work.before.dependents(key):
                 if _steps_aside(work, dependent, key):
                     remake(dependent)
@@ -214,6 +223,39 @@ def _replaceable(work: _Work, key: Key) -> Key:
     return key
 
 
+def _stricter(work: _Work, key: Key) -> Key | None:
+    """The domain whose values have to be checked, as it gets a constraint or may no longer be null."""
+    if key[0] == "domain constraint":
+        fact = _fact(work.after, key)
+        return (
+            None if str(fact.attributes["definition"]).endswith("NOT VALID") else ("type", str(fact.parent))
+        )
+    if key[0] == "type" and "not_null" in work.changed.get(key, ()):
+        return key if _fact(work.after, key).attributes["not_null"] else None
+    return None
+
+
+def _contained(snapshot: Snapshot, type: Key) -> bool:
+    """Whether columns hold values of a type inside of others: arrays, composites."""
+    for dependent in snapshot.dependents(type):
+        fact = _fact(snapshot, dependent)
+        if dependent[0] == "composite type column":
+            whole = ("type", str(fact.parent))
+            if any(kind.endswith("table column") for kind, _ in snapshot.dependents(whole)):
+                return True
+        elif dependent[0].endswith("table column") and str(fact.attributes["type"]).endswith("[]"):
+            return True
+    return False
+
+
+def _is_partition_key(work: _Work, column: Key) -> bool:
+    """Whether rows are in partitions by a column: then its type cannot be altered."""
+    fact = _fact(work.before, column)
+    table = work.before.get("table", fact.parent or "")
+    key = str(table.attributes["partition_key"] or "") if table is not None else ""
+    return re.search(rf"(?<![\w\"]){re.escape(quote(fact.name))}(?![\w\"])", key) is not None
+
+
 def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> None:
     """What depends on an object that goes: it is remade, too, or lets go of it and takes hold again."""
     assert callable(remake)
@@ -228,6 +270,8 @@ def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> N
                 remake(dependent)
             elif key[0] in _BELOW_COLUMNS and key in work.remade:
                 work.changed.setdefault(dependent, set()).add(key[0])
+                if key[0] == "type" and _fact(work.before, key).attributes["variant"] == "range":
+                    work.released.add(dependent)
                 disturbed.add(dependent)
                 if old.attributes["generated"]:
                     remake(dependent)
@@ -239,6 +283,8 @@ def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> N
         elif dependent[0] == "table":
             if key in work.remade and key[0] == "table" and dependent not in work.changed:
                 remake(dependent)
+            elif key in work.remade and old.attributes["of_type"] == new.attributes["of_type"] == key[1]:
+                work.changed.setdefault(dependent, set()).add("of_type")
         elif dependent[0] == "sequence":
             if new.attributes["of_identity"] or key in work.remade:
                 remake(dependent)
@@ -323,12 +369,24 @@ class _Script:
         return [step for node in self._sorted() for step in self.statements.get(node, ())]
 
     def _used_by_columns(self, key: Key) -> bool:
-        """Whether columns with rows are made of it: then it makes way under another name until they have moved."""
-        return any(
-            kind in ("table column", "foreign table column") and self.after.get(kind, identity) is not None
-            for kind, identity in self.before.dependents(key)
-            if not self.work.goes((kind, identity))
-        )
+        """Whether columns with rows are made of it: then it makes way under another name until they have moved.
+
+        A range cannot: its multirange and its constructors would still be in the way.
+        """
+        if _fact(self.before, key).attributes.get("variant") == "range":
+            return False
+        for dependent in self.before.dependents(key):
+            match dependent[0]:
+                case "table column" | "foreign table column":
+                    if self.after.get(*dependent) is not None and not self.work.goes(dependent):
+                        return True
+                case "composite type column":
+                    if self._used_by_columns(("type", str(_fact(self.before, dependent).parent))):
+                        return True
+                case "type":
+                    if self._used_by_columns(dependent):
+                        return True
+        return False
 
     # -- nodes
 
@@ -349,7 +407,20 @@ class _Script:
                 name = f"{quote(fact.schema or '')}.{quote(old)}"
                 self._add(("purge", key), [Sql(f"DROP {key[0].upper()} {name}")], "drop")
             else:
-                self._add(("drop", key), _drop(fact, self.work))
+                statements = _drop(fact, self.work)
+                if self._kept_by_children(key):  # with the values that are in them
+                    only = f"ALTER TABLE ONLY {fact.parent}"
+                    statements = [
+                        replace(s, text=s.text.replace(f"ALTER TABLE {fact.parent}", only, 1))
+                        for s in statements
+                    ]
+                self._add(("drop", key), statements)
+
+    def _kept_by_children(self, key: Key) -> bool:
+        """Whether a column stays in a table that inherits it."""
+        if key[0] != "table column":
+            return False
+        return any(self.after.get(*child) is not None for child in self.before.heirs.get(key, ()))
 
     def gone_with(self, key: Key) -> Key:
         """The object whose DROP takes *key* along; itself, if it has to be dropped by name."""
@@ -361,11 +432,15 @@ class _Script:
         fact = _fact(self.before, key)
         if key in self.work.named:
             return key
+        attribute = _typed(self.before, fact)
+        if attribute is not None and attribute in self.work.dropped:
+            return self.gone_with(attribute)
         for whole in sorted(self.before.wholes(key)):
             if self.work.goes(whole) and whole not in self.kept and not self.before.stands_alone(key, whole):
                 return self.gone_with(whole)
-        if fact.origin is not None and self.work.goes((fact.kind, fact.origin)):
-            return self.gone_with((fact.kind, fact.origin))
+        origin = (fact.kind, fact.origin or "")
+        if fact.origin is not None and self.work.goes(origin) and not self._kept_by_children(origin):
+            return self.gone_with(origin)
         for held in self.before.holders(key) if key[0] == "function" else ():
             if held[0] == "type" and self.work.goes(held) and key in self.before.holders(held):
                 return held  # a base type and its functions need each other
@@ -412,20 +487,23 @@ class _Script:
             self._later(fact)
 
     def _creation(self, fact: Fact) -> list[Sql]:
-        create = KINDS[fact.kind].create
-        if create is None:
+        make = KINDS[fact.kind].create
+        if make is None:
             return []
         if fact.kind == "role":
-            text = create(fact, self.after)[0]
+            text = make(fact, self.after)[0]
             return [Sql(f"DO $$ BEGIN {text}; EXCEPTION WHEN duplicate_object THEN NULL; END $$")]
         if fact.key in self.work.bare:
-            from auditkit.catalog import create as made
-
-            maker = made.table if fact.kind == "table" else made.foreign_table
+            maker = create.table if fact.kind == "table" else create.foreign_table
             return [Sql(text) for text in maker(fact, self.after, defaults=False)]
         if fact.kind in ("function", "procedure"):
-            return [Sql(text.replace("CREATE OR REPLACE", "CREATE", 1)) for text in create(fact, self.after)]
-        return [Sql(text) for text in create(fact, self.after)]
+            return [Sql(text.replace("CREATE OR REPLACE", "CREATE", 1)) for text in make(fact, self.after)]
+        table = self.after.get("table", fact.parent or "") if fact.kind == "policy" else None
+        if table is not None and table.extension and self.work.comes(("extension", quote(table.extension))):
+            # Its extension's script may have made it: a policy is never recorded as a member.
+            drop = Sql(f"DROP POLICY IF EXISTS {quote(fact.name)} ON {fact.parent}")
+            return [drop, *(Sql(text) for text in make(fact, self.after))]
+        return [Sql(text) for text in make(fact, self.after)]
 
     def brought_by(self, key: Key) -> Key:
         """The object whose CREATE brings *key* along; itself, if it has to be created by name."""
@@ -444,6 +522,9 @@ class _Script:
             case "table column" | "foreign table column" | "composite type column":
                 if parent is not None and work.comes(parent):
                     return parent
+                attribute = _typed(self.after, fact)
+                if attribute is not None and attribute in work.created:
+                    return attribute
                 if origin is not None and work.comes(origin):
                     return self.brought_by(origin)
             case "index":
@@ -591,7 +672,8 @@ class _Script:
                 and not self.work.goes(rule.key)
             ):
                 found += tuple_of(rule.attributes["grants"])
-        return tuple(found) or None
+        # An owner holds everything anyway, and facts do not say so.
+        return tuple(g for g in found if not (g.startswith("GRANT") and g.endswith(f" TO {OWNER}"))) or None
 
     # -- edges
 
@@ -610,9 +692,10 @@ class _Script:
     def _brought(self, key: Key) -> Node:
         """The node in which *key* comes into being."""
         maker = self.brought_by(key)
-        attached: Node = ("alter", maker)
-        if key[0] in ("table constraint", "trigger") and maker[0] == "table" and attached in self.statements:
-            return attached
+        altered: Node = ("alter", maker)
+        attached = key[0] in ("table constraint", "trigger") and maker[0] == "table"
+        if altered in self.statements and (attached or (key[0] == "sequence" and not self.work.comes(maker))):
+            return altered
         return "create", maker
 
     def _after(self, first: Node | None, then: Node | None) -> None:
@@ -638,14 +721,20 @@ class _Script:
                         self._rest(key, own, held, nodes[held])
             if self.work.comes(key):
                 self._before_attaching(key, own, nodes)
-            if self.work.changed.get(key, set()) & {"inherits", "partition_bound"}:
+            if key[0] in ("table", "foreign table"):
                 self._before_inheriting(key, own, nodes)
 
     def _release(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
         """*key* depends on *held* as things are: it lets go first."""
         if "drop" in own:
-            self._after(own["drop"], on.get("drop") if held not in self.kept else on.get("purge"))
-            self._after(own["drop"], on.get("alter"))
+            gone: Node = ("purge", own["drop"][1]) if own["drop"][1] in self.kept else own["drop"]
+            self._after(gone, on.get("drop") if held not in self.kept else on.get("purge"))
+            if (
+                key[0] != "sequence" or key in self.work.remade
+            ):  # one that a default takes numbers from goes after that
+                self._after(own["drop"], on.get("alter"))
+            if key not in self.before.holders(held):
+                self._after(own["drop"], on.get("early"))
         elif held in self.kept:
             self._after(own.get("alter"), on.get("purge"))
         elif "early" in own:
@@ -696,16 +785,20 @@ class _Script:
 
     def _before_inheriting(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
         """A table becomes the child of another when both have the columns and constraints they shall have."""
-        tables = [_fact(self.after, key)]
-        tables += filter(
-            None, (self.after.get("table", name) for name in tuple_of(tables[0].attributes["inherits"]))
-        )
-        for table in tables:
+        table = self.after.get(*key)
+        if table is None or not (
+            self.work.comes(key) or self.work.changed.get(key, set()) & {"inherits", "partition_bound"}
+        ):
+            return
+        created = self.work.comes(key) and not table.attributes["partition_bound"]
+        node = own.get("create" if created else "alter")
+        parents = [self.after.get("table", name) for name in tuple_of(table.attributes["inherits"])]
+        for family in filter(None, [*parents, None if created else table]):
             for kind in ("table column", "foreign table column", "table constraint"):
-                for part in self.after.children(table, kind):
+                for part in self.after.children(family, kind):
                     for phase in ("create", "alter"):
                         if nodes.get(part.key, {}).get(phase, ("", ("", "")))[1] == part.key:
-                            self._after(nodes[part.key].get(phase), own.get("alter"))
+                            self._after(nodes[part.key].get(phase), node)
 
     def _by_names(self) -> None:
         """A name must be free before it is used again: relations share one space of names, routines another."""
@@ -799,6 +892,14 @@ def _holders(snapshot: Snapshot, key: Key) -> Iterator[Key]:
             yield held
 
 
+def _typed(snapshot: Snapshot, column: Fact) -> Key | None:
+    """The attribute of a composite type that a typed table's column is."""
+    table = snapshot.get("table", column.parent or "") if column.kind == "table column" else None
+    if table is None or not table.attributes["of_type"]:
+        return None
+    return "composite type column", f"{table.attributes['of_type']}.{quote(column.name)}"
+
+
 def _names(fact: Fact) -> Iterator[tuple[str, str | None, str]]:
     if fact.kind in ("table", "foreign table", "view", "materialized view", "index", "sequence"):
         yield "relation", fact.schema, fact.name
@@ -818,6 +919,9 @@ def _drop(fact: Fact, work: _Work) -> list[Sql]:
             hazards = (Hazard("DELETES_DATA", f"all rows of {fact.identity}"),)
         case "table column" if not fact.attributes["generated"]:
             hazards = (Hazard("DELETES_DATA", f"all values of {fact.identity}"),)
+        case "composite type column":
+            hazards = (Hazard("DELETES_DATA", f"that part of every value of {fact.parent}"),)
+            return [Sql(kind.drop(fact.identity) + create.cascading(fact, work.before), hazards)]
         case "sequence":
             hazards = (Hazard("DELETES_DATA", f"the position of {fact.identity}"),)
             if fact.attributes["of_identity"]:

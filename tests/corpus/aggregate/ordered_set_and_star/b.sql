@@ -3,4 +3,4 @@ CREATE AGGREGATE rows(*) (SFUNC = add, STYPE = bigint, INITCOND = '1');
 COMMENT ON AGGREGATE rows(*) IS 'rows and one';
 CREATE AGGREGATE middle(float8 ORDER BY anyelement) (SFUNC = ordered_set_transition, STYPE = internal,
     FINALFUNC = percentile_disc_final, FINALFUNC_EXTRA, FINALFUNC_MODIFY = SHAREABLE);
-REVOKE EXECUTE ON FUNCTION rows(*) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION rows() FROM PUBLIC;
