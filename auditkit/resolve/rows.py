@@ -103,7 +103,8 @@ def _insert(
 def _value(base: str, category: str, labels: list[str] | None, n: int, word: str | None) -> str | None:
     if labels:
         return labels[(n - 1) % len(labels)]
-    if word and (category in "SD" or (category == "N" and word.isdigit())):
+    fits = {"N": r"\d+", "D": r"\d{4}-.*", "S": ".+"}
+    if word and re.fullmatch(fits.get(category, "(?!)"), word, re.DOTALL):
         return word
     if base in _VALUES:
         return _VALUES[base].format(n=n)
