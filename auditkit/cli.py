@@ -281,16 +281,32 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
 @click.option("--sql", is_flag=True, help="Print only SQL that turns LEFT into RIGHT.")
 @click.option("--safe", is_flag=True, help="With --sql: refuse SQL that deletes data.")
 @click.option("--prove", is_flag=True, help="With --sql: run it on a shadow of LEFT, and the way back.")
+@click.option(
+    "--rename",
+    "renames",
+    multiple=True,
+    metavar="KIND:OLD=NEW",
+    help="With --sql: what LEFT calls OLD is NEW in RIGHT, as in table:public.a=public.b or column:public.t.x=y.",
+)
+@click.option("--no-renames", is_flag=True, help="With --sql: recognise no renames, drop and create.")
 @_json_option
 @click.pass_context
 def diff(
-    ctx: click.Context, left: str, right: str, sql: bool, safe: bool, prove: bool, as_json: bool
+    ctx: click.Context,
+    left: str,
+    right: str,
+    sql: bool,
+    safe: bool,
+    prove: bool,
+    renames: tuple[str, ...],
+    no_renames: bool,
+    as_json: bool,
 ) -> None:
     """How RIGHT differs from LEFT, object by object. Exits 1 when they differ, 3 when the proof fails."""
     from auditkit import audit
 
     settings = _settings(ctx)
-    sql = sql or safe or prove
+    sql = sql or safe or prove or bool(renames)
     with _progress(ctx) as progress:
         result = audit.diff(
             settings.source(left),
@@ -299,6 +315,8 @@ def diff(
             sql=sql,
             safe=safe,
             prove=prove,
+            renames=renames,
+            guess_renames=not no_renames,
             progress=progress,
         )
     if as_json:

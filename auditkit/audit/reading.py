@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from auditkit.history.platform import Base
     from auditkit.history.shadow import Replay
     from auditkit.history.states import HistoryMatrix
+    from auditkit.resolve.closing import Step
 
 # Two databases are compared in half a second, most of which goes into imports: what a capture does not need is
 # imported where it is used.
@@ -108,6 +109,8 @@ def diff(
     sql: bool = False,
     safe: bool = False,
     prove: bool = False,
+    renames: Sequence[str] = (),
+    guess_renames: bool = True,
     progress: Tell = silent,
 ) -> dict[str, Any]:
     """The document ``auditkit.diff/1``: how *right* differs from *left*; with *sql*, what turns left into right.
@@ -115,9 +118,10 @@ def diff(
     Migrations beside a database are replayed on a ground like that database's: its platform and its operator's
     roles are no differences. ``equal`` is only true if everything could be read. ``sql`` is the script as
     psql runs it, ``steps`` its statements with their hazards, ``proof`` what came of running it on a shadow.
+    *renames* are the user's, ``KIND:OLD=NEW``; others are recognised unless *guess_renames* is false.
 
     Raises:
-        ConfigError: *safe* was asked for, and a statement deletes data.
+        ConfigError: *safe* was asked for, and a statement deletes data; or a rename names what is not there.
     """
     sides = compared_sides(left, right, settings, progress)
     compared = sides.compared
@@ -133,9 +137,9 @@ def diff(
         "not_checked": not_checked,
     }
     if sql or safe or prove:
-        from auditkit.resolve import closing, script
+        from auditkit.resolve import script
 
-        steps = closing.close(*both, compared)
+        steps = sides.steps(renames, guess=guess_renames)
         if safe:
             script.refuse_deletions(steps)
         document["steps"] = [step.as_dict() for step in steps]
@@ -157,8 +161,33 @@ class Sides:
     left: Snapshot
     right: Snapshot
     compared: Comparison
+    scope: Scope
     base: Base | None = None
     replay: Replay | None = None
+
+    def again(self, left: Snapshot) -> Comparison:
+        """How the right side differs from another left one."""
+        return _compared(left, self.right, self.scope, self.base)
+
+    def steps(self, renames: Sequence[str] = (), *, guess: bool = True) -> list[Step]:
+        """The statements that turn left into right: renames first, told by the user or recognised."""
+        from auditkit.resolve import closing
+        from auditkit.resolve.renames import recognise, told
+
+        known = told(renames, self.left)
+        steps, left, rest = recognise(
+            self.left, self.right, self.compared, known=known, guess=guess, again=self.again
+        )
+        return steps + closing.close(left, self.right, rest)
+
+
+def _compared(left: Snapshot, right: Snapshot, scope: Scope, base: Base | None) -> Comparison:
+    from auditkit.catalog.compare import compare
+
+    found = compare(left, right, scope=scope)
+    if base:
+        found.deltas = [d for d in found.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+    return found
 
 
 def compared_sides(left: Source, right: Source, settings: Settings, progress: Tell = silent) -> Sides:
@@ -169,7 +198,7 @@ def compared_sides(left: Source, right: Source, settings: Settings, progress: Te
         import psycopg  # noqa: F401  (first of all: the rest is imported while the servers answer)
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting = [pool.submit(take, source, settings, progress=progress) for source in databases]
-        from auditkit.catalog.compare import compare
+        from auditkit.catalog.compare import compare  # noqa: F401
         from auditkit.history import ledgers, platform  # noqa: F401
 
         taken = [each.result() for each in waiting]
@@ -182,10 +211,8 @@ def compared_sides(left: Source, right: Source, settings: Settings, progress: Te
         sides = [result.final if source.type == "migrations" else there for source in sources]
     else:
         sides = taken or [take(source, settings, progress=progress) for source in sources]
-    compared = compare(sides[0], sides[1], scope=scope_of(settings, *sides))
-    if base:
-        compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
-    return Sides(sides[0], sides[1], compared, base, result)
+    scope = scope_of(settings, *sides)
+    return Sides(sides[0], sides[1], _compared(sides[0], sides[1], scope, base), scope, base, result)
 
 
 def history(

@@ -17,6 +17,7 @@ from auditkit.history.shadow.running import Error, excerpt, execute
 from auditkit.history.shadow.scratch import Scratch
 from auditkit.resolve import rows, script
 from auditkit.resolve.closing import Step, close
+from auditkit.resolve.renames import recognise
 
 #: Weakest first, as PostgreSQL's manual lists them.
 MODES = (
@@ -174,7 +175,15 @@ def _rehearse(
             if forward.error is None:
                 there = shadow.look()
                 forward.left = [*filter(script.changeable, stage.differences(there, after))]
-                back_steps = close(there, rebuilt, stage.differences(there, rebuilt))
+                renamed = any(step.action == "rename" for step in steps)
+                first, known, rest = recognise(
+                    there,
+                    rebuilt,
+                    stage.differences(there, rebuilt),
+                    guess=renamed,
+                    again=lambda snapshot: stage.differences(snapshot, rebuilt),
+                )
+                back_steps = first + close(known, rebuilt, rest)
                 back_sql = script.text(back_steps, title="The way back.")
                 back = shadow.go(back_steps, back_sql, rows.contents(shadow.runner))
                 if back.error is None:

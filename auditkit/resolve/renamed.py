@@ -27,9 +27,7 @@ _FIXED = frozenset(
     ("owner", "grants", "options", "toast_options", "foreign_options", "settings", "labels", "initial", *COMMON)
 )  # fmt: skip
 #: Attributes in which columns are named without their table.
-_OF_COLUMNS = frozenset(
-    ("definition", "default", "using", "check", "partition_key", "row_filter", "columns", "body")
-)
+_OF_COLUMNS = frozenset(("definition", "default", "using", "check", "partition_key", "row_filter", "columns"))
 _LITERAL = re.compile(r"('(?:[^']|'')*')")
 _MOVE_ALONG = ("index", "sequence")
 _QUERIES = ("view", "materialized view")
@@ -46,6 +44,7 @@ class Rename:
         evidence: why the two are taken for the same, in a few words.
         schema: its new schema, if that differs.
         label: of an enum: the label that is renamed.
+        afresh: the other side was made under that name, so what is named after the object follows.
     """
 
     key: Key
@@ -53,6 +52,7 @@ class Rename:
     evidence: str
     schema: str | None = None
     label: str | None = None
+    afresh: bool = True
 
 
 class Renamed:
@@ -79,7 +79,7 @@ class Renamed:
         for kind, keys in changed.items():
             tables[kind] = _with(self.snapshot.tables[kind], [self.facts[key] for key in keys], keys)
         for fact in self.added:
-            tables[fact.kind] = _with(tables[fact.kind], [fact], [fact.key])
+            tables[fact.kind] = _with(tables[fact.kind], [fact])
         found = Snapshot(self.snapshot.manifest, tables, self.snapshot.raw_edges)
         found.ledgers = self.snapshot.ledgers
         return found
@@ -100,7 +100,9 @@ class Renamed:
             fact = self.fact(rename.key)
         if rename.name == name_of(fact):
             return statements
-        statements += [Sql(_statement(fact, rename.name)), *self._not_null_names(rename.key, rename.name)]
+        statements.append(Sql(_statement(fact, rename.name)))
+        if rename.afresh:
+            statements += self._not_null_names(rename.key, rename.name)
         self._apply(rename.key, rename.name)
         return statements
 
@@ -476,6 +478,8 @@ def _column_rewritten(fact: Fact, column: Fact, identity: str, sub: Substitute, 
 
 def _behind_head(fact: Fact, column: Fact, text: str, sub: Substitute) -> str:
     """Only what follows the names of the object and its table can name columns; a foreign key names those of two."""
+    if "SELECT" in text:
+        return text  # how a query shows a column depends on more than its name
     if text.startswith("FOREIGN KEY"):
         own, word, other = text.partition(" REFERENCES ")
         table, bracket, rest = other.partition("(")

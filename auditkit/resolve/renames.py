@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -51,45 +51,12 @@ _ORDER = (
 _BELONGINGS = frozenset(("owner", "grants", *COMMON))
 
 
-@dataclass(frozen=True)
-class Told:
-    """One ``--rename KIND:OLD=NEW``."""
-
-    text: str
-    kind: str
-    old: str
-    new: str
-
-
-def parse(text: str) -> Told:
-    """Understand ``KIND:OLD=NEW``; names are written as in SQL, OLD with its schema.
-
-    Raises:
-        ConfigError: it is not written so, or there are no renames of that kind.
-    """
-    kind, colon, names = text.partition(":")
-    kind = kind.strip().lower()
-    match = re.fullmatch(r'((?:"(?:[^"]|"")*"|[^"=])+)=(.+)', names.strip())
-    if not colon or match is None:
-        raise ConfigError(
-            f'--rename {text}: must be KIND:OLD=NEW, for example "table:public.a=public.b" or "column:public.t.x=y"'
-        )
-    if kind in _FIXED:
-        raise ConfigError(f"--rename {text}: a {kind} is not renamed by auditkit; rename it by hand first")
-    if kind != "label" and kind not in _SHORT and kind not in KINDS:
-        known = [*KINDS, *_SHORT, "label"]
-        close = get_close_matches(kind, known, n=1)
-        hint = f", did you mean '{close[0]}'?" if close else "; kinds are listed in docs/kinds.md"
-        raise ConfigError(f"--rename {text}: unknown kind '{kind}'{hint}")
-    return Told(text, kind, match[1].strip(), match[2].strip())
-
-
 def recognise(
     before: Snapshot,
     after: Snapshot,
     differences: Comparison,
     *,
-    told: Sequence[Told] = (),
+    known: Sequence[Rename] = (),
     guess: bool = True,
     again: Again | None = None,
 ) -> tuple[list[Step], Snapshot, Comparison]:
@@ -98,27 +65,24 @@ def recognise(
     Args:
         before, after: snapshots with their edges.
         differences: how they differ.
-        told: the user's own words; see ``parse``.
+        known: renames that need no witness; see ``told``.
         guess: whether to look for others.
         again: compares another *before* with *after* as *differences* were found.
 
     Raises:
-        ConfigError: what the user told is not there.
+        ConfigError: what the user told is not on the other side.
     """
     again = again or (lambda snapshot: compare(snapshot, after))
     steps: list[Step] = []
 
     def apply(found: list[Rename]) -> None:
         nonlocal before, differences
-        done = _apply(before, after, found)
-        if done is not None:
-            own, before = done
-            steps.extend(own)
+        if done := _apply(before, after, found):
+            steps.extend(done[0])
+            before = done[1]
             differences = again(before)
 
-    if told:
-        apply([_as_told(one, before, after) for one in told])
-        _check(told, before, after)
+    apply([*known])
     if guess:
         apply(list(_clones(before, after, differences)))
         seen: set[tuple[Key, str]] = set()
@@ -138,7 +102,7 @@ def _apply(before: Snapshot, after: Snapshot, renames: list[Rename]) -> tuple[li
     while waiting:
         free = [r for r in waiting if not _names(copy.fact(r.key), r) & taken]
         if not free:
-            stuck = [r for r in waiting if r.evidence.startswith("told")]
+            stuck = [r for r in waiting if r.evidence == TOLD]
             if stuck:
                 raise ConfigError(
                     f"--rename: {stuck[0].key[1]}: the name {stuck[0].name} is taken on the left"
@@ -153,6 +117,8 @@ def _apply(before: Snapshot, after: Snapshot, renames: list[Rename]) -> tuple[li
         statements = copy.rename(rename)
         fact = copy.fact(rename.key)
         taken |= occupied(fact)
+        if rename.evidence == TOLD and not _there(fact, rename, after):
+            raise ConfigError(f"--rename: there is no {fact.kind} {_shown(fact, rename)} on the right")
         steps += [Step(sql, fact.key, "rename", rename.evidence) for sql in statements]
     return (steps, copy.result()) if steps else None
 
@@ -167,68 +133,80 @@ def _names(fact: Fact, rename: Rename) -> set[tuple[str, str]]:
 
 # --- told by the user --------------------------------------------------------------------------------------------
 
-
-def _find(told: Told, snapshot: Snapshot) -> tuple[Fact, str | None] | None:
-    """The fact that OLD names, and the label if it is one."""
-    if told.kind == "label":
-        for fact in snapshot.iter("type"):
-            labels = fact.attributes["labels"]
-            label = told.old.removeprefix(f"{fact.identity}.")
-            for one in (unquote(label), label):
-                if label != told.old and isinstance(labels, tuple) and one in labels:
-                    return fact, one
-        return None
-    for kind in _SHORT.get(told.kind, (told.kind,)):
-        if there := snapshot.get(kind, told.old):
-            return there, None
-    return None
+TOLD = "told by --rename"
 
 
-def _as_told(told: Told, before: Snapshot, after: Snapshot) -> Rename:
-    found = _find(told, before)
-    if found is None:
-        raise ConfigError(f"--rename {told.text}: there is no {told.kind} {told.old} on the left")
-    fact, label = found
+def told(texts: Iterable[str], before: Snapshot) -> list[Rename]:
+    """What the user says, each ``KIND:OLD=NEW``: names as in SQL, OLD with its schema, NEW as OLD or alone.
+
+    Raises:
+        ConfigError: a text is not written so, or OLD is not on the left.
+    """
+    return [_told(text, before) for text in texts]
+
+
+def _told(text: str, before: Snapshot) -> Rename:
+    kind, colon, names = text.partition(":")
+    kind = kind.strip().lower()
+    match = re.fullmatch(r'((?:"(?:[^"]|"")*"|[^"=])+)=(.+)', names.strip())
+    if not colon or match is None:
+        raise ConfigError(
+            f'--rename {text}: must be KIND:OLD=NEW, for example "table:public.a=public.b" or "column:public.t.x=y"'
+        )
+    if kind in _FIXED:
+        raise ConfigError(f"--rename {text}: a {kind} is not renamed by auditkit; do it by hand first")
+    if kind not in ("label", *_SHORT, *KINDS):
+        close = get_close_matches(kind, ["label", *_SHORT, *KINDS], n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "kinds are listed in docs/kinds.md"
+        raise ConfigError(f"--rename {text}: unknown kind '{kind}'; {hint}")
+    old, new = match[1].strip(), match[2].strip()
+    if kind == "label":
+        return _label_told(text, old, new, before)
+    fact = next((f for k in _SHORT.get(kind, (kind,)) if (f := before.get(k, old))), None)
+    if fact is None:
+        raise ConfigError(f"--rename {text}: there is no {kind} {old} on the left")
     if fact.extension:
-        raise ConfigError(f"--rename {told.text}: it belongs to the extension {fact.extension}")
-    new, schema = _plain(told, fact)
-    return Rename(fact.key, new, "told by --rename", schema, label)
+        raise ConfigError(f"--rename {text}: it belongs to the extension {fact.extension}")
+    new = _NEW.match(new)[0]  # type: ignore[index]
+    name = last(new)
+    schema = unquote(new.removesuffix(name).rstrip(".")) if _stands_in_schema(fact) else ""
+    return Rename(fact.key, unquote(name), TOLD, schema if schema and schema != fact.schema else None)
 
 
-def _plain(told: Told, fact: Fact) -> tuple[str, str | None]:
-    """The new name as it is, and the new schema; NEW may be qualified as OLD is."""
-    new = told.new.partition("(")[0].partition(" on ")[0] if fact.kind != "type" else told.new
-    name = unquote(last(new))
-    rest = new[: -len(last(new))].rstrip(".") if last(new) != new else ""
-    own_schema = fact.schema is not None and fact.kind != "schema" and not KINDS[fact.kind].parents
-    moves = own_schema or fact.kind in ("table", "foreign table", "sequence", "statistics object")
-    if told.kind == "label" or not moves:
-        return name, None
-    return name, unquote(rest) if rest and unquote(rest) != fact.schema else None
+#: A name, qualified or not, without arguments or ``on …``.
+_NEW = re.compile(r'(?:"(?:[^"]|"")*"|[^"( ])*')
 
 
-def _check(told: Sequence[Told], before: Snapshot, after: Snapshot) -> None:
-    """What the user told is only right if there is such an object on the other side."""
-    for one in told:
-        new = one.new if one.kind != "label" else unquote(last(one.new))
-        if one.kind == "label":
-            there = any(new in (f.attributes["labels"] or ()) for f in after.iter("type"))  # type: ignore[operator]
-        else:
-            kinds = _SHORT.get(one.kind, (one.kind,))
-            wanted = unquote(last(new.partition("(")[0].partition(" on ")[0]))
-            there = any(
-                name_of(fact) == wanted and after.get(*fact.key) is not None
-                for kind in kinds
-                for fact in before.iter(kind)
-            )
-        if not there:
-            raise ConfigError(f"--rename {one.text}: there is no {one.kind} {one.new} on the right")
+def _label_told(text: str, old: str, new: str, before: Snapshot) -> Rename:
+    for fact in before.iter("type"):
+        label = unquote(old.removeprefix(f"{fact.identity}."))
+        if old.startswith(f"{fact.identity}.") and label in (fact.attributes["labels"] or ()):  # type: ignore[operator]
+            return Rename(fact.key, unquote(new.removeprefix(f"{fact.identity}.")), TOLD, label=label)
+    raise ConfigError(f"--rename {text}: there is no label {old} on the left")
+
+
+def _stands_in_schema(fact: Fact) -> bool:
+    """Whether its identity begins with a schema of its own, into another of which it can be moved."""
+    part = "{parent}" in KINDS[fact.kind].identity or fact.kind == "index"
+    return fact.schema is not None and fact.kind != "schema" and not part
+
+
+def _there(fact: Fact, rename: Rename, after: Snapshot) -> bool:
+    """Whether the right side has what the user says the object is called there."""
+    found = after.get(*fact.key)
+    if rename.label is None or found is None:
+        return found is not None
+    return rename.name in (found.attributes["labels"] or ())  # type: ignore[operator]
+
+
+def _shown(fact: Fact, rename: Rename) -> str:
+    return fact.identity if rename.label is None else f"{fact.identity}.{quote(rename.name)}"
 
 
 # --- the same object in a clone ----------------------------------------------------------------------------------
 
 #: So many rows must be the very same on both sides before they are called clones.
-_ENOUGH = 5
+_ENOUGH = 3
 _SHARED = frozenset({"role", "role membership", "setting", "database", "subscription"})
 
 
@@ -265,7 +243,8 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
             evidence = (
                 f"same object in a clone: oid {old.oid}{number}, there since transaction {written} or before"
             )
-            yield Rename(old.key, name_of(new), evidence, new.schema if _moved(old, new) else None)
+            schema = new.schema if _moved(old, new) else None
+            yield Rename(old.key, name_of(new), evidence, schema, afresh=False)
 
 
 def _moved(old: Fact, new: Fact) -> bool:

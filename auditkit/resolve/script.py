@@ -13,6 +13,8 @@ from auditkit.resolve.closing import Step
 #: How the session is set first where functions are made.
 SETTING = "check_function_bodies = off"
 LOOSE = f"SET {SETTING}"
+#: What whoever did not mean a rename can do.
+HINT = "--no-renames to drop and create"
 
 
 def text(steps: Sequence[Step], *, title: str = "", notes: Iterable[str] = ()) -> str:
@@ -48,7 +50,12 @@ def transactions(steps: Iterable[Step]) -> Iterator[tuple[bool, list[Step]]]:
 
 def statement(step: Step) -> list[str]:
     """One statement, below what there is to know about it."""
-    return [*(f"-- hazard: {h.code}: {h.why}".rstrip(": ") for h in step.sql.hazards), f"{step.sql.text};"]
+    why = [f"-- renamed, not dropped and created: {step.evidence}; {HINT}"] if step.evidence else []
+    return [
+        *why,
+        *(f"-- hazard: {h.code}: {h.why}".rstrip(": ") for h in step.sql.hazards),
+        f"{step.sql.text};",
+    ]
 
 
 def changeable(delta: Delta) -> bool:
