@@ -44,7 +44,7 @@ ATTEMPTS = 3
 VIEWS_PER_STATEMENT = 25
 #: More columns than this are read in slices, by two sessions: less memory at a time, two cores busy.
 BIG = 30_000
-SLICE = 25_000
+SLICE = 60_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
