@@ -10,11 +10,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from auditkit.catalog.grants import unquote
 from auditkit.catalog.sql import (
     arguments,
     called,
     dollar,
     execute,
+    last,
     literal,
     operator,
     pairs,
@@ -112,7 +114,20 @@ def _column_constraints(fact: Fact, snapshot: Snapshot, default: bool) -> str:
     elif value.get("default") is not None and default:
         text = f" DEFAULT {value['default']}"
     not_null = str(value.get("not_null") or "")
+    if not_null == "NOT NULL" and (name := _inherited_not_null(fact, snapshot)):
+        not_null = f"CONSTRAINT {quote(name)} NOT NULL"
     return text + (f" {not_null}" if not_null and not_null != "NOT NULL NOT VALID" else "")
+
+
+def _inherited_not_null(fact: Fact, snapshot: Snapshot) -> str | None:
+    """The name that a partition's NOT NULL has from the table it was made for (since 18); a fact does not hold it."""
+    top = fact
+    while top.origin is not None and (above := snapshot.get(top.kind, top.origin)) is not None:
+        top = above
+    if top is fact or int(snapshot.manifest.get("server_version") or 0) < 180000:
+        return None
+    name = f"{unquote(last(top.parent or ''))}_{fact.name}_not_null"
+    return name if len(name.encode()) < 64 else None
 
 
 def column(fact: Fact, snapshot: Snapshot) -> list[str]:

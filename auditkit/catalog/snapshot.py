@@ -269,6 +269,15 @@ class Snapshot:
         return frozenset(found)
 
     @cached_property
+    def heirs(self) -> dict[Key, list[Key]]:
+        """What child tables and partitions have from each object: the opposite of ``Fact.origin``."""
+        found: dict[Key, list[Key]] = defaultdict(list)
+        for kind, table in self.tables.items():
+            for i, origin in table.origins.items():
+                found[kind, origin].append((kind, table.identities[i]))
+        return found
+
+    @cached_property
     def fingerprint(self) -> str:
         """SHA-256 (hex) of the facts: equal exactly when all kinds, identities and attributes are equal."""
         import hashlib

@@ -476,14 +476,9 @@ class _Script:
                     self._add(("alter", key), statements[1:], "create")
                     del statements[1:]
                 self._add(("create", key), statements)
-                origin = ("index", fact.origin or "")
-                if (
-                    key[0] == "index"
-                    and fact.origin
-                    and self.after.get(*origin)
-                    and not self._attached_later(fact)
-                ):
-                    self._add(("create", key), [attach_index(fact)])
+                indexes = [fact] if key[0] == "index" else self.after.children(fact, "index")
+                if not self._attached_later(fact):
+                    self._add(("create", key), [attach_index(index) for index in indexes if index.origin])
             self._later(fact)
 
     def _creation(self, fact: Fact) -> list[Sql]:
@@ -599,7 +594,7 @@ class _Script:
             fact = _fact(self.after, key)
             old = replace(fact, attributes=fact.attributes | self._undressed(fact))
             names = {name for name in BELONGINGS if fact.attributes.get(name) != old.attributes.get(name)}
-            own = self.brought_by(key) == key
+            own = self.brought_by(key) == key and not (key[0] == "type" and ("alter", key) in self.statements)
             statements = self._belongings(fact, old, names)
             self._add(("create" if own else "alter", key), statements, "alter")
 
