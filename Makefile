@@ -34,6 +34,7 @@ docs: setup
 	$(BIN)/python -m auditkit.catalog.kinds > docs/kinds.md
 	$(BIN)/python -m auditkit.causes.registry > docs/causes.md
 	$(BIN)/python docs/cli.py > docs/cli.md
+	$(BIN)/python docs/sql.py > docs/sql.md
 
 clean:
 	rm -rf $(VENV) .cache .pytest_cache .mypy_cache .ruff_cache dist build

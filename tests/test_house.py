@@ -142,6 +142,7 @@ def test_no_file_is_too_long_to_be_read() -> None:
         ("kinds.md", ["-m", "auditkit.catalog.kinds"]),
         ("causes.md", ["-m", "auditkit.causes.registry"]),
         ("cli.md", ["docs/cli.py"]),
+        ("sql.md", ["docs/sql.py"]),
     ],
 )
 def test_generated_pages_are_current(page: str, command: list[str]) -> None:
