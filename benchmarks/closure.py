@@ -128,7 +128,10 @@ def ask_pg_delta(program: list[str], left: str, right: str, cwd: Path) -> Answer
     render = [*program, "render", "--plan", str(plan), "--out", str(cwd / "out.sql"), "--allow-drops"]
     _, _, error = timed(render, (0, 3), cwd)
     files = sorted(cwd.glob("out*.sql"), key=lambda path: [int(n) for n in re.findall(r"\d+", path.stem)])
-    return Answer(seconds, [path.read_text() for path in files], hazards, error)
+    scripts = [path.read_text() for path in files]
+    # Whoever runs such a file does it in a transaction, which its SET LOCAL relies on, unless it says otherwise.
+    whole = [s if "-- pg-delta: transaction=false" in s else f"BEGIN;\n{s}\nCOMMIT;\n" for s in scripts]
+    return Answer(seconds, whole, hazards, error)
 
 
 def ask_supabase(program: list[str], left: str, right: str, cwd: Path) -> Answer:

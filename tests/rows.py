@@ -145,20 +145,39 @@ def contents(conninfo: str) -> dict[str, Rows]:
 
 
 def losses(before: dict[str, Rows], after: dict[str, Rows], kept_only: bool) -> Iterator[tuple[str, str]]:
-    """(name, what was lost); with *kept_only* nothing of what does not exist any more."""
+    """(name, what was lost); with *kept_only* nothing of what does not exist any more.
+
+    What is found under a name that is new was renamed, not lost.
+    """
+    new = [rows for name, rows in after.items() if name not in before]
     for name, was in before.items():
-        now = after.get(name)
+        now = after.get(name) or _most_alike(was, new)
         if now is None:
             if was.count and was.columns and not kept_only:
                 yield name, f"{name} with {was.count} rows"
             continue
         if now.count < was.count:
             yield name, f"{name}: {was.count} → {now.count}"
+        renamed = {values[1:] for column, values in now.columns.items() if column not in was.columns}
         for column, (type_name, filled, digest) in was.columns.items():
             if column not in now.columns:
-                if filled and not kept_only:
+                if filled and not kept_only and (filled, digest) not in renamed:
                     yield name, f"{name}.{column} with {filled} values"
             elif now.columns[column][1] < filled:
                 yield name, f"{name}.{column}: {filled} → {now.columns[column][1]} values"
             elif now.columns[column][0] == type_name and now.columns[column][2] != digest:
                 yield name, f"{name}.{column}: other values"
+
+
+def _most_alike(was: Rows, others: list[Rows]) -> Rows | None:
+    """The relation that holds most of the same columns' values, if any does (none was filled but by a rename)."""
+
+    def shared(other: Rows) -> int:
+        return len({values[1:] for values in was.columns.values() if values[1]} & _values(other))
+
+    best = max(others, key=shared, default=None)
+    return best if best and shared(best) else None
+
+
+def _values(rows: Rows) -> set[tuple[int, str]]:
+    return {values[1:] for values in rows.columns.values()}
