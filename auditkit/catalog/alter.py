@@ -131,11 +131,11 @@ def _parents(change: Change, what: str) -> list[Sql]:
     steps = []
     if change.was("partition_bound"):
         steps.append(Sql(f"ALTER TABLE {was[0]} DETACH PARTITION {name}", early=True))
-    elif gone := [parent for parent in was if parent not in now or change.value("partition_bound")]:
+    elif gone := [p for p in was if p not in now or was == now or change.value("partition_bound")]:
         steps += [Sql(f"{what} NO INHERIT {parent}", early=True) for parent in gone]
     if bound := change.value("partition_bound"):
         steps.append(Sql(f"ALTER TABLE {now[0]} ATTACH PARTITION {name} {bound}"))
-    elif new := [p for p in now if p not in was or change.was("partition_bound")]:
+    elif new := [p for p in now if p not in was or was == now or change.was("partition_bound")]:
         steps += [Sql(f"{what} INHERIT {parent}") for parent in new]
     return steps
 

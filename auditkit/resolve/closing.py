@@ -133,6 +133,9 @@ class _Work:
         attributes = frozenset(self.changed.get(key, ())) - set(BELONGINGS)
         if old is None or new is None or not attributes:
             return None
+        origin = self.after.get(new.kind, new.origin) if new.origin else None
+        if origin is not None and self.comes(("table", str(origin.parent))):
+            new = replace(new, origin=None)  # nothing reaches it from a parent that is made anew
         return Change(old, new, attributes, self.before, self.after, self.version, key in self.released)
 
     def goes(self, key: Key) -> bool:
@@ -281,8 +284,11 @@ def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> N
                 work.changed.setdefault(dependent, set()).add("default")
                 work.released.add(dependent)
         elif dependent[0] == "table":
-            if key in work.remade and key[0] == "table" and dependent not in work.changed:
-                remake(dependent)
+            if key in work.remade and key[0] == "table":  # it lets go of its parent, and keeps its rows
+                both = (tuple_of(fact.attributes["inherits"]) for fact in (old, new))
+                if all(key[1] in parents for parents in both):
+                    bound = old.attributes["partition_bound"] and new.attributes["partition_bound"]
+                    work.changed.setdefault(dependent, set()).add("partition_bound" if bound else "inherits")
             elif key in work.remade and old.attributes["of_type"] == new.attributes["of_type"] == key[1]:
                 work.changed.setdefault(dependent, set()).add("of_type")
         elif dependent[0] == "sequence":
@@ -477,7 +483,7 @@ class _Script:
                     del statements[1:]
                 self._add(("create", key), statements)
                 indexes = [fact] if key[0] == "index" else self.after.children(fact, "index")
-                if not self._attached_later(fact):
+                if key[0] in ("index", "table constraint") and not self._attached_later(fact):
                     self._add(("create", key), [attach_index(index) for index in indexes if index.origin])
             self._later(fact)
 
@@ -911,7 +917,9 @@ def _drop(fact: Fact, work: _Work) -> list[Sql]:
     hazards: tuple[Hazard, ...] = ()
     match fact.kind:
         case "table":
-            hazards = (Hazard("DELETES_DATA", f"all rows of {fact.identity}"),)
+            partitions = [f for f in work.before.children(fact, "table") if work.goes(f.key)]
+            if partitions or not fact.attributes["partition_key"]:  # a partitioned table has none of its own
+                hazards = (Hazard("DELETES_DATA", f"all rows of {fact.identity}"),)
         case "table column" if not fact.attributes["generated"]:
             hazards = (Hazard("DELETES_DATA", f"all values of {fact.identity}"),)
         case "composite type column":
