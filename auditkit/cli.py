@@ -348,9 +348,12 @@ def diff(
 @click.argument("environment")
 @click.option("--name", default="", metavar="NAME", help="What the migration is called (default: pull_ENV).")
 @click.option("--dry-run", is_flag=True, help="Print the file instead of writing it.")
+@click.option("--no-renames", is_flag=True, help="Recognise no renames, drop and create.")
 @_json_option
 @click.pass_context
-def pull(ctx: click.Context, environment: str, name: str, dry_run: bool, as_json: bool) -> None:
+def pull(
+    ctx: click.Context, environment: str, name: str, dry_run: bool, no_renames: bool, as_json: bool
+) -> None:
     """Write a migration that brings the migrations up to what ENVIRONMENT holds.
 
     It is proven first by a replay of all migrations and of its way back. The command that records it as
@@ -361,7 +364,12 @@ def pull(ctx: click.Context, environment: str, name: str, dry_run: bool, as_json
     settings = _settings(ctx)
     with _progress(ctx) as progress:
         result = audit.pull(
-            settings.source(environment), settings, name=name, dry_run=dry_run, progress=progress
+            settings.source(environment),
+            settings,
+            name=name,
+            dry_run=dry_run,
+            guess_renames=not no_renames,
+            progress=progress,
         )
     if as_json:
         _print_json(result)

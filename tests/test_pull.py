@@ -222,3 +222,24 @@ def test_names_follow_the_tool_and_come_last(tmp_path: Path, files: dict[str, st
         made.migration.version,
         True,
     )
+
+
+def test_a_rename_is_pulled_as_one(project: tuple[Project, str], databases: Callable[..., str]) -> None:
+    here, production = project
+    assert here.run("pull", "production").code == 0
+    with psycopg.connect(production, autocommit=True) as connection:
+        version = next(name for name in migrations(here) if "pull_production" in name)[:14]
+        connection.execute(
+            "insert into supabase_migrations.schema_migrations (version, name) values (%s, 'pull_production')",
+            [version],
+        )
+        connection.execute("alter table public.notes rename column body to text")
+    dropped = here.run("pull", "production", "--no-renames", "--dry-run")
+    assert (dropped.code, "-- hazard: DELETES_DATA: all values of public.notes.body" in dropped.out) == (
+        0,
+        True,
+    )
+    answer = here.run("pull", "production", "--name", "renamed")
+    assert answer.code == 0, answer.err
+    text = (here.root / answer.out.strip()).read_text("utf-8")
+    assert ("RENAME COLUMN body TO text" in text, "DROP" in text) == (True, False)

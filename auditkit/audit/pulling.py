@@ -27,6 +27,7 @@ def pull(
     *,
     name: str = "",
     dry_run: bool = False,
+    guess_renames: bool = True,
     progress: Tell = silent,
 ) -> dict[str, Any]:
     """The document ``auditkit.pull/1``: a migration that makes of the migrations what *environment* holds.
@@ -58,7 +59,7 @@ def pull(
     assert sides.replay
     ground = sides.replay.ground
     assert ground
-    steps = closing.close(sides.left, sides.right, sides.compared)
+    steps = sides.steps(guess=guess_renames)
     groups = list(script.transactions(steps))
     title = f"Brings the migrations up to what {environment.name} holds."
     slug = _slug(name) or f"pull_{_slug(environment.name)}"
@@ -66,7 +67,7 @@ def pull(
     files = steps_of(migrations)
     there = replay([*files, *_steps(first)], ground, progress=progress, continued=False)
     forward = _outcome(there, len(files), _left(there, sides, settings))
-    back = _back(there.final, sides.left, settings, ground)
+    back = _back(there.final, sides.left, settings, ground, guess_renames)
     made = _drafts(migrations, slug, groups, back, title)
     document["files"] = [
         {"path": path, "version": each.migration.version, "name": each.migration.name, "text": text}
@@ -142,9 +143,12 @@ def _left(there: Replay, sides: Sides, settings: Settings) -> list[Delta]:
     ]
 
 
-def _back(there: Snapshot, before: Snapshot, settings: Settings, ground: Ground) -> list[closing.Step]:
+def _back(
+    there: Snapshot, before: Snapshot, settings: Settings, ground: Ground, guess_renames: bool
+) -> list[closing.Step]:
     there.manifest["role"] = ground.role
-    return closing.close(there, before, compare(there, before, scope=scope_of(settings, there, before)))
+    scope = scope_of(settings, there, before)
+    return Sides(there, before, compare(there, before, scope=scope), scope).steps(guess=guess_renames)
 
 
 def _returned(
