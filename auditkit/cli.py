@@ -14,6 +14,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,7 +114,14 @@ def cli(ctx: click.Context, config_file: str | None, quiet: bool) -> None:
 
 
 def _settings(ctx: click.Context) -> Settings:
-    return config.load(ctx.obj["config"])
+    settings = config.load(ctx.obj["config"])
+    for rule in settings.ignore:
+        if not rule.active():
+            click.echo(
+                f"ignore rule expired on {rule.until}, hides nothing any more: {rule.patterns}: {rule.reason}",
+                err=True,
+            )
+    return settings
 
 
 def _progress(ctx: click.Context) -> Any:
@@ -289,6 +297,9 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
     help="With --sql: what LEFT calls OLD is NEW in RIGHT, as in table:public.a=public.b or column:public.t.x=y.",
 )
 @click.option("--no-renames", is_flag=True, help="With --sql: recognise no renames, drop and create.")
+@click.option("--no-owners", is_flag=True, help="Do not compare who owns what.")
+@click.option("--no-grants", is_flag=True, help="Do not compare privileges.")
+@click.option("--no-comments", is_flag=True, help="Do not compare comments.")
 @_json_option
 @click.pass_context
 def diff(
@@ -300,12 +311,21 @@ def diff(
     prove: bool,
     renames: tuple[str, ...],
     no_renames: bool,
+    no_owners: bool,
+    no_grants: bool,
+    no_comments: bool,
     as_json: bool,
 ) -> None:
     """How RIGHT differs from LEFT, object by object. Exits 1 when they differ, 3 when the proof fails."""
     from auditkit import audit
 
     settings = _settings(ctx)
+    settings = replace(
+        settings,
+        owners=settings.owners and not no_owners,
+        grants=settings.grants and not no_grants,
+        comments=settings.comments and not no_comments,
+    )
     sql = sql or safe or prove or bool(renames)
     with _progress(ctx) as progress:
         result = audit.diff(
@@ -327,6 +347,7 @@ def diff(
         _print_deltas(result["deltas"])
         for item in result["unmodelled"]:
             click.echo(f"not modelled: {item['count']} {item['kind']} ({item['environment']})", err=True)
+        _print_left_out(result)
     for item in result["not_checked"]:
         click.echo(
             f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True
@@ -336,7 +357,7 @@ def diff(
         click.echo(f"proof: {line}", err=True)
     if proof and not proof["proven"]:
         raise click.exceptions.Exit(3)
-    if result["deltas"]:
+    if not all(map(_is_order, result["deltas"])):
         raise click.exceptions.Exit(1)
     if not as_json and not sql:
         click.echo("equal" if result["equal"] else "equal in what could be read")
@@ -406,6 +427,26 @@ def _print_pull_proof(result: dict[str, Any]) -> None:
         click.echo(f"next, record it as applied in {result['environment']}: {command}", err=True)
     if not result["record"]:
         click.echo(f"next, record it as applied in the ledger of {result['environment']}", err=True)
+
+
+def _print_left_out(result: dict[str, Any]) -> None:
+    """What was not compared, and why: on standard error, so that nothing is hidden silently."""
+    if result["managed"]:
+        counts = ", ".join(f"{schema} ({count} objects)" for schema, count in result["managed"].items())
+        click.echo(f"managed, not compared: {counts}", err=True)
+    for rule in result["suppressed"]:
+        if rule["count"]:
+            until = f", until {rule['until']}" if rule["until"] else ""
+            what = f"{rule['count']} {'difference' if rule['count'] == 1 else 'differences'}"
+            click.echo(f"ignored: {what} by {rule['rule']}: {rule['reason']}{until}", err=True)
+    if result["deltas"] and all(map(_is_order, result["deltas"])):
+        click.echo("only the order of columns differs, which no statement changes", err=True)
+
+
+def _is_order(delta: dict[str, Any]) -> bool:
+    from auditkit.catalog.kinds import KINDS
+
+    return bool(delta["attribute"]) and delta["attribute"] == KINDS[delta["kind"]].ordinal
 
 
 def _print_deltas(deltas: Iterable[dict[str, Any]]) -> None:

@@ -36,7 +36,14 @@ _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     "shadow": {"server": _TEXT, "role": _TEXT},
     "report": {"out_dir": _TEXT, "fail_on": _TEXT},
     "compare": {"owners": _FLAG, "grants": _FLAG, "comments": _FLAG, "schemas": _LIST},
-    "ignore": {"kind": _TEXT, "schema": _TEXT, "name": _TEXT, "reason": _TEXT, "until": _DATE},
+    "ignore": {
+        "kind": _TEXT,
+        "schema": _TEXT,
+        "name": _TEXT,
+        "partitions_of": _TEXT,
+        "reason": _TEXT,
+        "until": _DATE,
+    },
     "environments": {"url": _TEXT, "url_env": _TEXT, "snapshot": _TEXT},
 }
 
@@ -73,16 +80,37 @@ class Source:
 
 @dataclass(frozen=True)
 class IgnoreRule:
-    """What not to report, and why. Empty patterns match everything; patterns are shell-style."""
+    """What not to report, and why. Empty patterns match everything; patterns are shell-style.
+
+    A rule about an object is also one about what belongs to it. ``partitions_of`` is the table whose partitions
+    come and go at runtime.
+    """
 
     reason: str
     kind: str = ""
     schema: str = ""
     name: str = ""
     until: dt.date | None = None
+    partitions_of: str = ""
 
     def active(self, today: dt.date | None = None) -> bool:
         return self.until is None or (today or dt.datetime.now(dt.UTC).date()) <= self.until
+
+    @property
+    def patterns(self) -> str:
+        """What it names, as it is written in the settings: ``kind=index name=tmp_*``."""
+        names = ("kind", "schema", "name", "partitions_of")
+        return " ".join(f"{name}={getattr(self, name)}" for name in names if getattr(self, name))
+
+    def as_dict(self, count: int) -> dict[str, Any]:
+        """As the JSON documents have it, with the number of differences it hides."""
+        return {
+            "rule": self.patterns,
+            "reason": self.reason,
+            "until": self.until.isoformat() if self.until else None,
+            "count": count,
+            "active": self.active(),
+        }
 
 
 @dataclass(frozen=True)
@@ -325,14 +353,15 @@ def _ignore(entries: Iterable[Any], where: str) -> Iterable[IgnoreRule]:
                 raise ConfigError(f"{label}: until must be a date like 2027-01-31") from None
         if isinstance(until, dt.datetime):
             until = until.date()
-        if not any(entry.get(key) for key in ("kind", "schema", "name")):
-            raise ConfigError(f"{label}: names nothing; give kind, schema or name")
+        if not any(entry.get(key) for key in ("kind", "schema", "name", "partitions_of")):
+            raise ConfigError(f"{label}: names nothing; give kind, schema, name or partitions_of")
         yield IgnoreRule(
             reason=entry["reason"],
             kind=entry.get("kind", ""),
             schema=entry.get("schema", ""),
             name=entry.get("name", ""),
             until=until,
+            partitions_of=entry.get("partitions_of", ""),
         )
 
 

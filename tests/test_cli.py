@@ -213,9 +213,12 @@ def test_diff(run: Run) -> None:
                 "change": "unexpected",
                 "attribute": None,
                 "left": None,
-                "right": "CREATE VIEW public.by_hand AS  SELECT 1 AS one",
+                "right": "CREATE VIEW public.by_hand AS\n SELECT 1 AS one",
             },
         ],
+        "managed": {},
+        "extension_members": 0,
+        "suppressed": [],
         "unmodelled": [],
         "not_checked": [],
     }
@@ -228,6 +231,118 @@ def test_a_change_is_shown_with_both_sides(world: World, run: Run) -> None:
     answer = run("diff", "staging", other)
     assert (answer.code, answer.err) == (1, "")
     assert answer.out == ("~ table column public.people.name · default\n    - (none)\n    + 'nobody'::text\n")
+
+
+#: What the other side has more, of all that can be left out.
+NOISE = """
+    create table public.events (id int, at date) partition by range (at);
+    create table public.events_p1 partition of public.events for values from ('2026-01-01') to ('2026-02-01');
+    create index on public.events_p1 (id); create table public.extra (id int); create index tmp_1 on public.people (id);
+    create schema auth; create table auth.users (id int);
+    grant select on public.people to anon, authenticated, service_role;
+    comment on table public.people is 'noisy'; alter table public.people owner to anon"""
+API_ROLES = ("anon", "authenticated", "service_role")
+RULES = """
+[[ignore]]
+partitions_of = "public.events"
+reason = "made by a job"
+until = 2099-12-31
+[[ignore]]
+kind = "index"
+name = "tmp_*"
+reason = "made by the DBA"
+[[ignore]]
+name = "extra"
+reason = "for the release"
+until = 2026-01-31
+"""
+
+
+@pytest.fixture
+def noisy(world: World, server: Server, tmp_path: Path) -> Iterator[tuple[Project, str]]:
+    """A project with rules, and a database with noise on what looks like a platform of the user's own."""
+    project = Project.make(tmp_path / "noisy")
+    other = world.project.apply(world.create())
+    with psycopg.connect(other, autocommit=True) as connection:
+        have = {row[0] for row in connection.execute("select rolname from pg_roles")}
+        made = [role for role in API_ROLES if role not in have]
+        for statement in (*(f"create role {role}" for role in made), *NOISE.split(";")):
+            connection.execute(statement.encode())
+    project.settings({"staging": world.good})
+    with (project.root / "auditkit.toml").open("a") as settings:
+        settings.write(RULES)
+    yield project, other
+    with psycopg.connect(other, autocommit=True) as connection:
+        for role in made:
+            connection.execute(f"drop owned by {role} cascade; drop role {role}".encode())
+
+
+EXPIRED = "ignore rule expired on 2026-01-31, hides nothing any more: name=extra: for the release\n"
+CLASSES = ("--no-owners", "--no-grants", "--no-comments")
+LEFT_OUT = (
+    "managed, not compared: auth (3 objects), supabase_migrations (7 objects)\n"
+    "ignored: 1 difference by partitions_of=public.events: made by a job, until 2099-12-31\n"
+    "ignored: 1 difference by kind=index name=tmp_*: made by the DBA\n"
+)
+
+
+def test_what_is_left_out_is_said(run: Run, noisy: tuple[Project, str]) -> None:
+    project, other = noisy
+    found = (
+        "".join(f"+ role {role}\n" for role in API_ROLES) + "+ table public.events\n+ table public.extra\n"
+    )
+    assert run("diff", "staging", other, *CLASSES, project=project) == Answer(1, found, EXPIRED + LEFT_OUT)
+    answer = run("diff", "staging", other, *CLASSES, "--json", project=project)
+    document = answer.json
+    assert (answer.err, document["managed"]) == (EXPIRED, {"auth": 3, "supabase_migrations": 7})
+    assert document["suppressed"] == [
+        {
+            "rule": "partitions_of=public.events",
+            "reason": "made by a job",
+            "until": "2099-12-31",
+            "count": 1,
+            "active": True,
+        },
+        {
+            "rule": "kind=index name=tmp_*",
+            "reason": "made by the DBA",
+            "until": None,
+            "count": 1,
+            "active": True,
+        },
+        {
+            "rule": "name=extra",
+            "reason": "for the release",
+            "until": "2026-01-31",
+            "count": 0,
+            "active": False,
+        },
+    ]
+
+
+def test_what_is_left_out_is_not_changed(run: Run, noisy: tuple[Project, str]) -> None:
+    project, other = noisy
+    text = run("diff", "staging", other, "--sql", *CLASSES, project=project).out
+    assert "CREATE TABLE public.events (id integer, at date) PARTITION BY RANGE (at);\n" in text
+    assert "CREATE TABLE public.extra (id integer);\n" in text
+    for word in ("events_p1", "tmp_1", "auth", "OWNER", "GRANT", "COMMENT"):
+        assert word not in text.replace("authenticated", "")
+    whole = run("diff", "staging", other, "--sql", project=project).out
+    for word in ("OWNER TO anon", "GRANT SELECT", "COMMENT ON TABLE public.people"):
+        assert word in whole
+
+
+def test_the_order_of_columns_is_a_warning(world: World, run: Run) -> None:
+    sides = [world.create(), world.create()]
+    for conninfo, columns in zip(sides, ("a int, b int", "b int, a int"), strict=True):
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            connection.execute(f"create table public.t ({columns})".encode())
+    moved = "~ table column public.t.a · position\n    - 1\n    + 2\n"
+    note = "only the order of columns differs, which no statement changes\n"
+    assert run("diff", *sides) == Answer(0, f"{moved}equal\n", note)
+    document = run("diff", *sides, "--json").json
+    assert (document["equal"], len(document["deltas"])) == (True, 1)
+    assert run("diff", *sides, "--sql").code == 0
 
 
 def test_equal_sides(run: Run, tmp_path: Path) -> None:

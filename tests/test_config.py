@@ -134,7 +134,7 @@ def test_a_supabase_project_has_a_local_database(tmp_path: Path) -> None:
         ("[ignore]\nkind = 'index'", "'ignore' must be written as [[ignore]] tables, not dict"),
         ("ignore = ['x']", "ignore rule 1: must be a table; write it as [[ignore]]"),
         ("[[ignore]]\nkind = 'index'", 'ignore rule 1: needs reason = "…"'),
-        ("[[ignore]]\nreason = 'x'", "ignore rule 1: names nothing; give kind, schema or name"),
+        ("[[ignore]]\nreason = 'x'", "ignore rule 1: names nothing; give kind, schema, name or partitions_of"),
         ("[[ignore]]\nkind = 'index'\nreason = 3", "'reason' in [ignore] must be a text in quotes, not int"),
         ("[[ignore]]\nkind = 'index'\nreason = 'x'\nuntil = 'soon'", "until must be a date like 2027-01-31"),
         ("[[ignore]]\nkind = 'index'\nreason = 'x'\nuntil = 3", "must be a date like 2027-01-31, not int"),

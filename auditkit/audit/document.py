@@ -187,16 +187,7 @@ def _coverage(cases: Sequence[Explained], settings: Settings) -> dict[str, Any]:
         ],
         "extension_members": sum(e.compared.extension_members for e in cases),
         "suppressed": [
-            {
-                "rule": " ".join(
-                    f"{k}={v}" for k, v in (("kind", r.kind), ("schema", r.schema), ("name", r.name)) if v
-                ),
-                "reason": r.reason,
-                "until": r.until.isoformat() if r.until else None,
-                "count": sum(e.compared.suppressed.get(r, 0) for e in cases),
-                "active": r.active(),
-            }
-            for r in settings.ignore
+            rule.as_dict(sum(e.compared.suppressed.get(rule, 0) for e in cases)) for rule in settings.ignore
         ],
     }
 

@@ -116,7 +116,8 @@ def diff(
     """The document ``auditkit.diff/1``: how *right* differs from *left*; with *sql*, what turns left into right.
 
     Migrations beside a database are replayed on a ground like that database's: its platform and its operator's
-    roles are no differences. ``equal`` is only true if everything could be read. ``sql`` is the script as
+    roles are no differences. ``equal`` is only true if everything could be read; the order of columns, which no
+    statement changes, is listed and does not count. ``sql`` is the script as
     psql runs it, ``steps`` its statements with their hazards, ``proof`` what came of running it on a shadow.
     *renames* are the user's, ``KIND:OLD=NEW``; others are recognised unless *guess_renames* is false.
 
@@ -131,8 +132,11 @@ def diff(
         "format": "auditkit.diff/1",
         "left": left.name,
         "right": right.name,
-        "equal": not compared.deltas and not any(item.get("blocking", True) for item in not_checked),
+        "equal": all(d.is_order for d in compared) and not any(n.get("blocking", True) for n in not_checked),
         "deltas": [delta.as_dict() for delta in compared.deltas],
+        "managed": dict(sorted(compared.managed.items())),
+        "extension_members": compared.extension_members,
+        "suppressed": [rule.as_dict(compared.suppressed.get(rule, 0)) for rule in settings.ignore],
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in both for u in s.unmodelled],
         "not_checked": not_checked,
     }
@@ -173,12 +177,14 @@ class Sides:
         """The statements that turn left into right: renames first, told by the user or recognised."""
         from auditkit.resolve import closing
         from auditkit.resolve.renames import recognise, told
+        from auditkit.resolve.unheeded import unheeded
 
         known = told(renames, self.left)
         steps, left, rest = recognise(
             self.left, self.right, self.compared, known=known, guess=guess, again=self.again
         )
-        return steps + closing.close(left, self.right, rest)
+        right = unheeded(left, self.right, self.scope.ignored_attributes)
+        return steps + closing.close(left, right, rest)
 
 
 def _compared(left: Snapshot, right: Snapshot, scope: Scope, base: Base | None) -> Comparison:

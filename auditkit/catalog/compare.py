@@ -32,6 +32,8 @@ class Rule(Protocol):
     def name(self) -> str: ...
     @property
     def until(self) -> date | None: ...
+    @property
+    def partitions_of(self) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,11 @@ class Delta:
         }
 
     @property
+    def is_order(self) -> bool:
+        """Whether only an order differs: a warning, because no statement changes it and no query should rely on it."""
+        return self.attribute is not None and self.attribute == KINDS[self.kind].ordinal
+
+    @property
     def severity(self) -> Severity:
         """How bad, by what the kind declares."""
         return KINDS[self.kind].severity_of(self.attribute)
@@ -107,16 +114,29 @@ class Scope:
         switches = {"owner": self.owners, "grants": self.grants, "comment": self.comments}
         return frozenset(attribute for attribute, compared in switches.items() if not compared)
 
-    def rule_for(self, kind: str, schema: str | None, name: str, identity: str) -> Rule | None:
-        """The first rule that leaves out a difference in this object."""
-        for rule in self.rules:
-            if (
-                (not rule.kind or fnmatchcase(kind, rule.kind))
-                and (not rule.schema or fnmatchcase(schema or "", rule.schema))
-                and (not rule.name or fnmatchcase(name, rule.name) or fnmatchcase(identity, rule.name))
-            ):
-                return rule
-        return None
+    def rule_for(self, fact: Fact, snapshot: Snapshot) -> Rule | None:
+        """The first rule that leaves out a difference in an object: it names that, or what that belongs to."""
+        if not self.rules:
+            return None
+        lineage = [fact]
+        while (whole := _whole(lineage[-1], snapshot)) is not None:
+            lineage.append(whole)
+        return next((rule for rule in self.rules if any(_names(rule, each) for each in lineage)), None)
+
+
+def _whole(fact: Fact, snapshot: Snapshot) -> Fact | None:
+    wholes = (snapshot.get(kind, fact.parent) for kind in KINDS[fact.kind].parents if fact.parent)
+    return next((whole for whole in wholes if whole is not None and whole.key != fact.key), None)
+
+
+def _names(rule: Rule, fact: Fact) -> bool:
+    partition = fact.parent or "" if fact.kind in ("table", "foreign table") else ""
+    return (
+        (not rule.kind or fnmatchcase(fact.kind, rule.kind))
+        and (not rule.schema or fnmatchcase(fact.schema or "", rule.schema))
+        and (not rule.name or fnmatchcase(fact.name, rule.name) or fnmatchcase(fact.identity, rule.name))
+        and (not rule.partitions_of or fnmatchcase(partition, rule.partitions_of))
+    )
 
 
 @dataclass
@@ -164,18 +184,15 @@ def compare(left: Snapshot, right: Snapshot, *, scope: Scope | None = None) -> C
         for delta, position in _attributes(kind, ours, theirs, differing, scope.ignored_attributes):
             if not outside(theirs, position, kind, delta.attribute):
                 changed.append((delta, theirs.fact(position)))
-    deltas = _fold(gone, changed)
-    suppressed: Counter[Rule] = Counter()
-    kept = []
-    names = {fact.key: fact.name for _, fact, _ in gone.values()} | {
-        fact.key: fact.name for _, fact in changed
-    }
-    for delta in deltas:
-        rule = scope.rule_for(delta.kind, delta.schema, names[delta.key], delta.identity)
-        if rule is None:
-            kept.append(delta)
-        else:
-            suppressed[rule] += 1
+    rules = {key: r for key, (_, fact, side) in gone.items() if (r := scope.rule_for(fact, side))}
+    rules |= {fact.key: rule for _, fact in changed if (rule := scope.rule_for(fact, right))}
+    hidden = _fold(
+        *({k: v for k, v in gone.items() if k in rules}, [c for c in changed if c[1].key in rules])
+    )
+    kept = _fold(
+        {k: v for k, v in gone.items() if k not in rules}, [c for c in changed if c[1].key not in rules]
+    )
+    suppressed = Counter(rules[delta.key] for delta in hidden)
     return Comparison(
         deltas=sorted(kept, key=lambda d: (d.kind, d.identity, d.attribute or "")),
         managed=outside.managed_counts(right),

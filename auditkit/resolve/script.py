@@ -6,7 +6,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from auditkit.catalog.compare import Comparison, Delta
-from auditkit.catalog.kinds import KINDS
 from auditkit.errors import ConfigError
 from auditkit.resolve.closing import Step
 
@@ -62,7 +61,7 @@ def changeable(delta: Delta) -> bool:
     """Whether there is any statement that closes a difference: for the order of columns there is none."""
     if delta.key[0] == "extension" and delta.attribute == "owner":
         return False
-    return delta.attribute is None or delta.attribute != KINDS[delta.kind].ordinal
+    return not delta.is_order
 
 
 def notes(differences: Comparison) -> list[str]:
