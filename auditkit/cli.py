@@ -357,7 +357,7 @@ def diff(
         click.echo(f"proof: {line}", err=True)
     if proof and not proof["proven"]:
         raise click.exceptions.Exit(3)
-    if not all(map(_is_order, result["deltas"])):
+    if not all(map(_is_warning, result["deltas"])):
         raise click.exceptions.Exit(1)
     if not as_json and not sql:
         click.echo("equal" if result["equal"] else "equal in what could be read")
@@ -439,14 +439,14 @@ def _print_left_out(result: dict[str, Any]) -> None:
             until = f", until {rule['until']}" if rule["until"] else ""
             what = f"{rule['count']} {'difference' if rule['count'] == 1 else 'differences'}"
             click.echo(f"ignored: {what} by {rule['rule']}: {rule['reason']}{until}", err=True)
-    if result["deltas"] and all(map(_is_order, result["deltas"])):
+    if result["deltas"] and all(map(_is_warning, result["deltas"])):
         click.echo("only the order of columns differs, which no statement changes", err=True)
 
 
-def _is_order(delta: dict[str, Any]) -> bool:
-    from auditkit.catalog.kinds import KINDS
+def _is_warning(delta: dict[str, Any]) -> bool:
+    from auditkit.catalog.compare import Delta
 
-    return bool(delta["attribute"]) and delta["attribute"] == KINDS[delta["kind"]].ordinal
+    return Delta(delta["kind"], delta["identity"], delta["change"], delta["attribute"]).is_warning
 
 
 def _print_deltas(deltas: Iterable[dict[str, Any]]) -> None:

@@ -132,7 +132,7 @@ def diff(
         "format": "auditkit.diff/1",
         "left": left.name,
         "right": right.name,
-        "equal": all(d.is_order for d in compared) and not any(n.get("blocking", True) for n in not_checked),
+        "equal": all(d.is_warning for d in compared) and not any(n.get("blocking", True) for n in not_checked),
         "deltas": [delta.as_dict() for delta in compared.deltas],
         "managed": dict(sorted(compared.managed.items())),
         "extension_members": compared.extension_members,

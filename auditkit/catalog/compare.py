@@ -77,8 +77,13 @@ class Delta:
 
     @property
     def is_order(self) -> bool:
-        """Whether only an order differs: a warning, because no statement changes it and no query should rely on it."""
+        """Whether only an order among siblings differs, which no statement changes."""
         return self.attribute is not None and self.attribute == KINDS[self.kind].ordinal
+
+    @property
+    def is_warning(self) -> bool:
+        """Whether both sides count as equal all the same: queries name columns (a composite type's values do not)."""
+        return self.is_order and self.severity == "low"
 
     @property
     def severity(self) -> Severity:
