@@ -28,6 +28,8 @@ from auditkit.server import Server
 CORPUS = Path(__file__).parent / "corpus"
 #: What is never read from a catalog, and so cannot be made alike.
 SECRETS = re.compile(r"(?<= CONNECTION )'[^']*'")
+#: PostgreSQL 18 names NOT NULL constraints. The name is no difference: a column upgraded from 17 has another one.
+NOT_NULL = re.compile(r'CONSTRAINT (?:"(?:[^"]|"")+"|\w+) NOT NULL')
 #: Logical replication is never set up, but PostgreSQL warns when it could not be.
 SETTINGS = {"wal_level": "logical", "max_wal_senders": "0", "max_connections": "20"}
 
@@ -73,7 +75,7 @@ class State:
 
 def state(conninfo: str) -> State:
     """Read a database."""
-    dump = SECRETS.sub("'***'", oracle.normalised_dump(conninfo))
+    dump = SECRETS.sub("'***'", NOT_NULL.sub("NOT NULL", oracle.normalised_dump(conninfo)))
     return State(snap(conninfo), dump, rows.contents(conninfo))
 
 

@@ -30,7 +30,8 @@ LEFT JOIN pg_type e ON e.oid = t.typelem AND e.typarray = t.oid
 WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 RELATIONS = """
-SELECT c.oid, format('%I.%I', nspname, relname), relkind, coalesce(pg_partition_root(c.oid)::text, c.oid::text)
+SELECT c.oid, format('%I.%I', nspname, relname), relkind, coalesce(pg_partition_root(c.oid)::text,
+    (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = c.oid ORDER BY inhseqno LIMIT 1), c.oid::regclass::text)
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'p', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
 """
@@ -134,7 +135,10 @@ def contents(conninfo: str) -> dict[str, Rows]:
                 for name, *_ in columns
             )
             only = "ONLY " if kind == "r" else ""
-            row = connection.execute(f"SELECT count(*){said} FROM {only}{name}").fetchone() or ()
+            try:
+                row = connection.execute(f"SELECT count(*){said} FROM {only}{name}").fetchone() or ()
+            except psycopg.errors.ObjectNotInPrerequisiteState:  # a partition that is a foreign table
+                continue
             values = {
                 # a composite type's values read otherwise when it has another attribute
                 column[0]: (column[1], row[1 + 2 * n], "" if column[9] else row[2 + 2 * n])

@@ -1,0 +1,3 @@
+-- since 15
+CREATE TABLE t (a int, b int);
+CREATE UNIQUE INDEX i ON t (a) NULLS NOT DISTINCT;

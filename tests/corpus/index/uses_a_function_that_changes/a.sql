@@ -1,0 +1,4 @@
+CREATE FUNCTION norm(t text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT lower(t)';
+CREATE TABLE t (a text);
+CREATE UNIQUE INDEX i ON t (norm(a));
+INSERT INTO t VALUES ('x');

@@ -1,0 +1,4 @@
+CREATE FUNCTION norm(txt text) RETURNS text LANGUAGE sql IMMUTABLE STRICT AS 'SELECT upper(txt)';
+CREATE TABLE t (a text);
+CREATE UNIQUE INDEX i ON t (norm(a));
+INSERT INTO t VALUES ('x');

@@ -1,0 +1,9 @@
+CREATE ROLE reader;
+CREATE ROLE "W w";
+CREATE TABLE t (id int, owner text);
+ALTER TABLE t ENABLE ROW LEVEL SECURITY;
+CREATE POLICY one ON t TO reader, "W w" USING (owner = current_user);
+CREATE POLICY two ON t FOR UPDATE TO PUBLIC USING (id > 1);
+CREATE POLICY three ON t FOR SELECT USING (true);
+CREATE POLICY "Five" ON t FOR DELETE TO "W w" USING (EXISTS (SELECT FROM t AS u WHERE u.id = t.id + 1));
+COMMENT ON POLICY one ON t IS 'mine';

@@ -1,0 +1,3 @@
+CREATE TABLE old (id int PRIMARY KEY);
+CREATE TABLE stays (id int PRIMARY KEY);
+CREATE PUBLICATION p FOR TABLE old, stays;

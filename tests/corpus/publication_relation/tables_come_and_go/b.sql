@@ -1,0 +1,3 @@
+CREATE TABLE stays (id int PRIMARY KEY);
+CREATE TABLE young (id int PRIMARY KEY);
+CREATE PUBLICATION p FOR TABLE stays, young;

@@ -1,0 +1,3 @@
+CREATE TABLE t (a int, b text);
+CREATE VIEW v AS SELECT a, b FROM t;
+CREATE RULE r AS ON UPDATE TO v DO INSTEAD UPDATE t SET b = new.b WHERE a = old.a;

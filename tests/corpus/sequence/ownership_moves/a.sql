@@ -1,0 +1,6 @@
+CREATE TABLE t (a int, b int);
+CREATE TABLE u (a int);
+CREATE SEQUENCE one OWNED BY t.a;
+CREATE SEQUENCE two;
+CREATE SEQUENCE three OWNED BY u.a;
+ALTER TABLE t ALTER a SET DEFAULT nextval('one');

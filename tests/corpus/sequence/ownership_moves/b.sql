@@ -1,0 +1,6 @@
+CREATE TABLE t (a int, b int);
+CREATE TABLE u (a int);
+CREATE SEQUENCE one OWNED BY u.a;
+CREATE SEQUENCE two OWNED BY t.b;
+CREATE SEQUENCE three;
+ALTER TABLE t ALTER b SET DEFAULT nextval('two'), ALTER a SET DEFAULT nextval('three');

@@ -1,0 +1,4 @@
+-- since 15
+CREATE SEQUENCE s;
+CREATE UNLOGGED SEQUENCE "S 2";
+SELECT nextval('s');

@@ -1,0 +1,4 @@
+CREATE TABLE t (a int, b int);
+CREATE STATISTICS s ON a, b FROM t;
+COMMENT ON STATISTICS s IS 'stays';
+CREATE STATISTICS e ON (a * b) FROM t;

@@ -1,0 +1,5 @@
+CREATE ROLE owner;
+CREATE TABLE t (a int, b int, c text);
+CREATE STATISTICS one ON a, b FROM t;
+CREATE STATISTICS two (ndistinct) ON a, c FROM t;
+ALTER STATISTICS two SET STATISTICS 5;

@@ -1,0 +1,3 @@
+CREATE ROLE owner;
+CREATE ROLE reader;
+SELECT 1;

@@ -1,0 +1,4 @@
+CREATE TABLE kept (id int PRIMARY KEY);
+CREATE TABLE a (id int PRIMARY KEY, b_id int, kept_id int REFERENCES kept);
+CREATE TABLE b (id int PRIMARY KEY, a_id int REFERENCES a, self int REFERENCES b);
+ALTER TABLE a ADD FOREIGN KEY (b_id) REFERENCES b DEFERRABLE;

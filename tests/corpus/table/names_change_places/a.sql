@@ -1,0 +1,4 @@
+CREATE TABLE one (id int PRIMARY KEY, a int);
+CREATE VIEW two AS SELECT id FROM one;
+CREATE SEQUENCE three;
+CREATE TYPE four AS (x int);

@@ -1,0 +1,4 @@
+CREATE TYPE c AS (a int, b text);
+CREATE TABLE t (a int, b text);
+CREATE TABLE u OF c (a WITH OPTIONS DEFAULT 3 NOT NULL, CHECK (a > 0));
+INSERT INTO t VALUES (1, 'x');

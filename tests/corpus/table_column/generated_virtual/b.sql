@@ -1,0 +1,4 @@
+-- since 18
+CREATE TABLE t (id int PRIMARY KEY, a int, b int GENERATED ALWAYS AS (a * 3) VIRTUAL, c int GENERATED ALWAYS AS (a + 1) VIRTUAL, d int);
+CREATE VIEW v AS SELECT b, c FROM t;
+INSERT INTO t (id, a) VALUES (1, 5);

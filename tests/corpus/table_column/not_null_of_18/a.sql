@@ -1,0 +1,4 @@
+-- since 18
+CREATE TABLE t (id int, a int, b int CONSTRAINT "b is there" NOT NULL, c int NOT NULL NO INHERIT);
+ALTER TABLE t ADD CONSTRAINT a_there NOT NULL a NOT VALID;
+INSERT INTO t VALUES (1, 1, 1, 1);

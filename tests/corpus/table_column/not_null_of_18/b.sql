@@ -1,0 +1,4 @@
+-- since 18
+CREATE TABLE t (id int, a int CONSTRAINT a_there NOT NULL, b int NOT NULL, c int NOT NULL);
+ALTER TABLE t ADD CONSTRAINT id_there NOT NULL id NOT VALID;
+INSERT INTO t VALUES (1, 1, 1, 1);

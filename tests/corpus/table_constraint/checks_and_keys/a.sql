@@ -1,0 +1,2 @@
+CREATE TABLE t (id int CONSTRAINT one PRIMARY KEY, a int UNIQUE, b int, c int, CHECK (a > 0), CONSTRAINT small CHECK (b < 10) NO INHERIT, UNIQUE (b, c));
+INSERT INTO t VALUES (1, 2, 3, 4);

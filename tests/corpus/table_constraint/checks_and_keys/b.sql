@@ -1,0 +1,3 @@
+CREATE TABLE t (id int, a int, b int, c int, CONSTRAINT one PRIMARY KEY (id, b) INCLUDE (c), CONSTRAINT t_a_key UNIQUE (a, b) DEFERRABLE INITIALLY DEFERRED, CONSTRAINT t_a_check CHECK (a > 1), CONSTRAINT small CHECK (b < 10));
+COMMENT ON CONSTRAINT small ON t IS 'small';
+INSERT INTO t VALUES (1, 2, 3, 4);

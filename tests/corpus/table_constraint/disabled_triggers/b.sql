@@ -1,0 +1,3 @@
+CREATE TABLE target (id int PRIMARY KEY);
+CREATE TABLE t (a int CONSTRAINT fk REFERENCES target);
+SELECT 1;

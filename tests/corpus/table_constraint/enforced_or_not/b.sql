@@ -1,0 +1,3 @@
+-- since 18
+CREATE TABLE target (id int PRIMARY KEY);
+CREATE TABLE t (a int, CONSTRAINT c CHECK (a > 0), CONSTRAINT fk FOREIGN KEY (a) REFERENCES target);

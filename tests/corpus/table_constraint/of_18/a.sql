@@ -1,0 +1,4 @@
+-- since 18
+CREATE TABLE t (a int, b int, during int4range, CONSTRAINT c CHECK (a < b) NOT ENFORCED);
+CREATE TABLE target (id int PRIMARY KEY);
+ALTER TABLE t ADD CONSTRAINT fk FOREIGN KEY (a) REFERENCES target NOT ENFORCED;

@@ -1,0 +1,2 @@
+CREATE TABLE t (id int PRIMARY KEY, parent int);
+CREATE VIEW up AS SELECT 1 AS n;

@@ -1,0 +1,6 @@
+CREATE ROLE reader;
+CREATE TABLE t (a int, b int);
+CREATE VIEW v AS SELECT a, b AS "B b" FROM t;
+ALTER VIEW v ALTER a SET DEFAULT 3;
+GRANT SELECT (a) ON v TO reader;
+COMMENT ON COLUMN v.a IS 'a';

@@ -1,0 +1,3 @@
+CREATE TABLE t (a varchar(5));
+CREATE VIEW v AS SELECT a FROM t;
+COMMENT ON COLUMN v.a IS 'a';
