@@ -173,7 +173,10 @@ def column(change: Change) -> Altered:
     """Default, identity, type, NOT NULL and storage of a column, in the order in which PostgreSQL allows it."""
     relation = change.new.kind.removesuffix(" column")
     name = quote(change.new.name)
-    if "view" in relation:
+    if relation == "materialized view":
+        alter = f"ALTER MATERIALIZED VIEW {change.new.parent} ALTER COLUMN {name}"
+        return _properties(change, set(change.attributes), alter)
+    if relation == "view":
         return _view_column(change, name)
     attributes = set(change.attributes) - _inherited(change)
     if "generated" in attributes and (change.value("generated") or change.was("generated") == "virtual"):
@@ -224,7 +227,7 @@ def column(change: Change) -> Altered:
 
 def _inherited(change: Change) -> set[str]:
     """What reaches a child table by itself, because its parent's column is altered in the same way."""
-    if change.new.origin is None:
+    if change.new.origin is None or change.old.origin != change.new.origin:
         return set()
     before = change.before.get("table column", change.new.origin)
     after = change.after.get("table column", change.new.origin)
@@ -401,7 +404,10 @@ def index(change: Change) -> Altered:
     steps: list[Sql] = []
     if "definition" in change.attributes:
         return None
-    if "valid" in change.attributes and change.value("valid"):
+    partitioned = (change.after.get("table", table) or change.new).attributes.get("partition_key")
+    if (
+        "valid" in change.attributes and change.value("valid") and not partitioned
+    ):  # there, attaching the rest helps
         steps.append(Sql(f"REINDEX INDEX {name}", (Hazard("BLOCKS_WRITES"),)))
     if "options" in change.attributes:
         steps += [Sql(f"ALTER INDEX {name} {words}") for words in _options(change, "options")]
@@ -418,8 +424,11 @@ def index(change: Change) -> Altered:
                 )
     if "clustered" in change.attributes:
         relation = "MATERIALIZED VIEW" if change.after.get("materialized view", table) else "TABLE"
-        words = f"CLUSTER ON {quote(change.new.name)}" if change.value("clustered") else "SET WITHOUT CLUSTER"
-        steps.append(Sql(f"ALTER {relation} {table} {words}"))
+        others = (i for i in change.after.iter("index") if (i.parent or "").rpartition(" on ")[2] == table)
+        if change.value("clustered"):
+            steps.append(Sql(f"ALTER {relation} {table} CLUSTER ON {quote(change.new.name)}"))
+        elif not any(other.attributes["clustered"] for other in others):
+            steps.append(Sql(f"ALTER {relation} {table} SET WITHOUT CLUSTER"))
     if "replica_identity" in change.attributes and change.value("replica_identity"):
         steps.append(Sql(f"ALTER TABLE {table} REPLICA IDENTITY USING INDEX {quote(change.new.name)}"))
     return steps
@@ -460,7 +469,10 @@ def sequence(change: Change) -> Altered:
             Sql(f"{name} SET {'UNLOGGED' if change.value('persistence') == 'unlogged' else 'LOGGED'}")
         )
     if "owned_by" in change.attributes and not change.value("of_identity"):
-        steps.append(Sql(f"{name} OWNED BY {change.value('owned_by') or 'NONE'}"))
+        if change.was("owned_by") and change.after.get("table column", str(change.was("owned_by"))) is None:
+            steps.append(Sql(f"{name} OWNED BY NONE", early=True))  # it would go with that column
+        if change.value("owned_by") or not (steps and steps[-1].early):
+            steps.append(Sql(f"{name} OWNED BY {change.value('owned_by') or 'NONE'}"))
     return steps
 
 

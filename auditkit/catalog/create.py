@@ -95,12 +95,12 @@ def column_definition(fact: Fact, snapshot: Snapshot, *, default: bool = True) -
     """A column as CREATE TABLE and ADD COLUMN want it; without its *default*, if that has to wait."""
     value = fact.attributes
     text = f"{quote(fact.name)} {value['type']}"
+    if value.get("compression"):
+        text += f" COMPRESSION {value['compression']}"
     if value.get("foreign_options"):
         text += foreign(_tuple(fact, "foreign_options"))
     if value.get("collation"):
         text += f" COLLATE {value['collation']}"
-    if value.get("compression"):
-        text += f" COMPRESSION {value['compression']}"
     return text + _column_constraints(fact, snapshot, default)
 
 
@@ -124,7 +124,11 @@ def _inherited_not_null(fact: Fact, snapshot: Snapshot) -> str | None:
     top = fact
     while top.origin is not None and (above := snapshot.get(top.kind, top.origin)) is not None:
         top = above
-    if top is fact or int(snapshot.manifest.get("server_version") or 0) < 180000:
+    if (
+        top is fact
+        or not top.attributes["not_null"]
+        or int(snapshot.manifest.get("server_version") or 0) < 180000
+    ):
         return None
     name = f"{unquote(last(top.parent or ''))}_{fact.name}_not_null"
     return name if len(name.encode()) < 64 else None
@@ -629,12 +633,12 @@ def drop_publication_relation(identity: str) -> str:
 
 def publication_namespace(fact: Fact, snapshot: Snapshot) -> list[str]:
     schema, publication = _published(fact.identity)
-    return [f"ALTER PUBLICATION {publication} ADD TABLES IN SCHEMA {schema}"]
+    return [f"ALTER PUBLICATION {quote(publication)} ADD TABLES IN SCHEMA {quote(schema)}"]
 
 
 def drop_publication_namespace(identity: str) -> str:
     schema, publication = _published(identity)
-    return f"ALTER PUBLICATION {publication} DROP TABLES IN SCHEMA {schema}"
+    return f"ALTER PUBLICATION {quote(publication)} DROP TABLES IN SCHEMA {quote(schema)}"
 
 
 def subscription_options(fact: Fact) -> list[str]:

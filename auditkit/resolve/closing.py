@@ -199,6 +199,8 @@ def _spread(work: _Work) -> None:
             for whole in snapshot.wholes(key):
                 if whole[0] == "operator class" and whole not in work.created | work.dropped:
                     remake(whole)
+    for parent in _detached_indexes(work):
+        remake(parent)
     todo += work.dropped
     disturbed = set(work.changed) - work.remade
     while todo or disturbed:
@@ -259,6 +261,15 @@ def _is_partition_key(work: _Work, column: Key) -> bool:
     return re.search(rf"(?<![\w\"]){re.escape(quote(fact.name))}(?![\w\"])", key) is not None
 
 
+def _detached_indexes(work: _Work) -> Iterator[Key]:
+    """Partitioned indexes that lose the index of a partition: that is attached for good, so they are made anew."""
+    for parent, family in work.before.heirs.items():
+        if parent[0] == "index" and work.after.get(*parent) is not None:
+            now = (work.after.get(*heir) for heir in family)
+            if any(heir is not None and heir.origin is None for heir in now):
+                yield parent
+
+
 def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> None:
     """What depends on an object that goes: it is remade, too, or lets go of it and takes hold again."""
     assert callable(remake)
@@ -280,7 +291,11 @@ def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> N
                     remake(dependent)
             elif old.attributes["generated"] and new.attributes["generated"]:
                 remake(dependent)
-            elif key in work.remade and old.attributes["default"] is not None and key[0] != "table column":
+            elif (
+                old.attributes["default"] is not None
+                and key[0] != "table column"
+                and (key in work.remade or "default" not in work.changed.get(dependent, ()))
+            ):
                 work.changed.setdefault(dependent, set()).add("default")
                 work.released.add(dependent)
         elif dependent[0] == "table":
@@ -438,13 +453,16 @@ class _Script:
         fact = _fact(self.before, key)
         if key in self.work.named:
             return key
+        origin = (fact.kind, fact.origin or "")
+        cloned = fact.kind in ("table constraint", "trigger")  # from the parent's, and dropped with that only
+        if cloned and fact.origin is not None and self.work.goes(origin):
+            return self.gone_with(origin)
         attribute = _typed(self.before, fact)
         if attribute is not None and attribute in self.work.dropped:
             return self.gone_with(attribute)
         for whole in sorted(self.before.wholes(key)):
             if self.work.goes(whole) and whole not in self.kept and not self.before.stands_alone(key, whole):
                 return self.gone_with(whole)
-        origin = (fact.kind, fact.origin or "")
         if fact.origin is not None and self.work.goes(origin) and not self._kept_by_children(origin):
             return self.gone_with(origin)
         for held in self.before.holders(key) if key[0] == "function" else ():
@@ -470,6 +488,20 @@ class _Script:
             fact, old = _fact(self.after, key), _fact(self.before, key)
             self._add(("alter", key), self._belongings(fact, old, self.work.changed[key]))
 
+        for index in self._attached_now():
+            self._add(("alter", index.key), [attach_index(index)])
+            self.work.changed.setdefault(index.key, set())
+
+    def _attached_now(self) -> Iterator[Fact]:
+        """Indexes of partitions that stay, and become part of another index."""
+        for key in [heir for family in self.after.heirs.values() for heir in family if heir[0] == "index"]:
+            new = _fact(self.after, key)
+            old = self.before.get(*new.key)
+            remade = self.work.comes(("index", str(new.origin)))
+            stays = old is not None and not self.work.goes(key) and not self._attached_later(new)
+            if old is not None and stays and (old.origin != new.origin or remade):
+                yield new
+
     def _creates(self) -> None:
         for key in self.work.created | self.work.remade:
             fact = _fact(self.after, key)
@@ -485,6 +517,13 @@ class _Script:
                 indexes = [fact] if key[0] == "index" else self.after.children(fact, "index")
                 if key[0] in ("index", "table constraint") and not self._attached_later(fact):
                     self._add(("create", key), [attach_index(index) for index in indexes if index.origin])
+                if key[0] == "index":
+                    there = (
+                        i
+                        for i in self.after.iter("index")
+                        if i.origin == key[1] and not self.work.comes(i.key)
+                    )
+                    self._add(("create", key), [attach_index(index) for index in there])
             self._later(fact)
 
     def _creation(self, fact: Fact) -> list[Sql]:
@@ -614,6 +653,11 @@ class _Script:
             if origin is not None and not partition and self.brought_by(fact.key) != fact.key:
                 kept = set(BELONGINGS) | {"position"}
                 return {a: v for a, v in origin.attributes.items() if a not in kept}
+        if fact.kind == "table constraint" and self.brought_by(fact.key) != fact.key:
+            origin = self.after.get(fact.kind, fact.origin or "")
+            definition = origin.attributes["definition"] if origin else None
+            if definition == f"{fact.attributes['definition']} NOT VALID":
+                found["definition"] = definition  # as its parent's, until it is validated
         return found
 
     def _undressed(self, fact: Fact) -> dict[str, Value]:
@@ -734,8 +778,10 @@ class _Script:
                 key[0] != "sequence" or key in self.work.remade
             ):  # one that a default takes numbers from goes after that
                 self._after(own["drop"], on.get("alter"))
-            if key not in self.before.holders(held):
+            if held[0].endswith(" column") and key not in self.before.holders(held):
                 self._after(own["drop"], on.get("early"))
+            if held[0] == "table" and _fact(self.before, key).origin is not None:
+                self._after(on.get("early"), own["drop"])  # no longer its parent's, it can be dropped
         elif held in self.kept:
             self._after(own.get("alter"), on.get("purge"))
         elif "early" in own:
@@ -746,6 +792,8 @@ class _Script:
     def _rest(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
         """*key* shall depend on *held*: that comes first."""
         first = on.get("create") or (None if "drop" in on else on.get("alter"))
+        if key[0] in ("index", "table constraint") and held[0] == "table" and "create" not in on:
+            first = None  # the table is there; it may become a partition, and then has to have them
         if key[0] == "sequence" and held[0] == "table column":
             self._after(
                 first, own.get("alter")
@@ -797,7 +845,7 @@ class _Script:
         for family in filter(None, [*parents, None if created else table]):
             for kind in ("table column", "foreign table column", "table constraint"):
                 for part in self.after.children(family, kind):
-                    for phase in ("create", "alter"):
+                    for phase in ("alter",) if not self.work.comes(part.key) else ("create",):
                         if nodes.get(part.key, {}).get(phase, ("", ("", "")))[1] == part.key:
                             self._after(nodes[part.key].get(phase), node)
 
@@ -862,6 +910,8 @@ class _Script:
             whole = self.gone_with(key)
             if whole == key or ("drop", whole) not in circle or key[0] not in _SEPARABLE:
                 continue
+            if (origin := _fact(self.before, key).origin) and self.work.goes((key[0], origin)):
+                continue  # it goes with that
             for held in _holders(self.before, key):
                 if (
                     self.work.goes(held)
