@@ -59,7 +59,13 @@ _COLUMNS = f"""
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
 
 #: What CREATE TABLE and ADD COLUMN leave to ALTER COLUMN.
-_LATER_OF_COLUMNS = {"storage": None, "statistics_target": None, "options": None}
+_SET_LATER = {"storage": None, "statistics_target": None, "options": None}
+_LATER_OF_COLUMNS: dict[str, dict[str, None]] = {
+    "table": _SET_LATER,
+    "foreign table": _SET_LATER,
+    "view": {"default": None},
+    "materialized view": {**_SET_LATER, "compression": None},
+}
 
 CONSTRAINT = f"""
     k.oid, k.xmin, n.nspname AS schema, k.conname AS name,
@@ -250,7 +256,7 @@ RELATIONS: tuple[Kind, ...] = (
                 "position": "low",
             },
             create=create.column if "table" in relation else None,
-            later=_LATER_OF_COLUMNS if "table" in relation else {"default": None},
+            later=_LATER_OF_COLUMNS[relation],
             alter=alter.column,
             disturbs=frozenset({"type", "collation"}),
             query=_COLUMNS,
