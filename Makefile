@@ -13,6 +13,7 @@ $(STAMP): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "auditkit needs Python 3.11 or newer: make PYTHON=python3.12 setup")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,test,lint]'
+	@$(BIN)/python -m compileall -q auditkit  # where PYTHONDONTWRITEBYTECODE is set, each start would compile it again
 	@touch $(STAMP)
 
 demo: setup
