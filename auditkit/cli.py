@@ -297,6 +297,9 @@ def _print_matrix(document: dict[str, Any], show_all: bool) -> None:
     help="With --sql: what LEFT calls OLD is NEW in RIGHT, as in table:public.a=public.b or column:public.t.x=y.",
 )
 @click.option("--no-renames", is_flag=True, help="With --sql: recognise no renames, drop and create.")
+@click.option(
+    "--online", is_flag=True, help="With --sql: lock no table in use for long; not one transaction then."
+)
 @click.option("--no-owners", is_flag=True, help="Do not compare who owns what.")
 @click.option("--no-grants", is_flag=True, help="Do not compare privileges.")
 @click.option("--no-comments", is_flag=True, help="Do not compare comments.")
@@ -311,6 +314,7 @@ def diff(
     prove: bool,
     renames: tuple[str, ...],
     no_renames: bool,
+    online: bool,
     no_owners: bool,
     no_grants: bool,
     no_comments: bool,
@@ -326,7 +330,7 @@ def diff(
         grants=settings.grants and not no_grants,
         comments=settings.comments and not no_comments,
     )
-    sql = sql or safe or prove or bool(renames)
+    sql = sql or safe or prove or online or bool(renames)
     with _progress(ctx) as progress:
         result = audit.diff(
             settings.source(left),
@@ -337,6 +341,7 @@ def diff(
             prove=prove,
             renames=renames,
             guess_renames=not no_renames,
+            online=online,
             progress=progress,
         )
     if as_json:

@@ -111,6 +111,7 @@ def diff(
     prove: bool = False,
     renames: Sequence[str] = (),
     guess_renames: bool = True,
+    online: bool = False,
     progress: Tell = silent,
 ) -> dict[str, Any]:
     """The document ``auditkit.diff/1``: how *right* differs from *left*; with *sql*, what turns left into right.
@@ -119,7 +120,8 @@ def diff(
     roles are no differences. ``equal`` is only true if everything could be read; the order of columns, which no
     statement changes, is listed and does not count. ``sql`` is the script as
     psql runs it, ``steps`` its statements with their hazards, ``proof`` what came of running it on a shadow.
-    *renames* are the user's, ``KIND:OLD=NEW``; others are recognised unless *guess_renames* is false.
+    *renames* are the user's, ``KIND:OLD=NEW``; others are recognised unless *guess_renames* is false. *online* keeps
+    no writer waiting for long, at the price of several transactions.
 
     Raises:
         ConfigError: *safe* was asked for, and a statement deletes data; or a rename names what is not there.
@@ -132,7 +134,8 @@ def diff(
         "format": "auditkit.diff/1",
         "left": left.name,
         "right": right.name,
-        "equal": all(d.is_warning for d in compared) and not any(n.get("blocking", True) for n in not_checked),
+        "equal": all(d.is_warning for d in compared)
+        and not any(n.get("blocking", True) for n in not_checked),
         "deltas": [delta.as_dict() for delta in compared.deltas],
         "managed": dict(sorted(compared.managed.items())),
         "extension_members": compared.extension_members,
@@ -140,10 +143,10 @@ def diff(
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in both for u in s.unmodelled],
         "not_checked": not_checked,
     }
-    if sql or safe or prove:
+    if sql or safe or prove or online:
         from auditkit.resolve import script
 
-        steps = sides.steps(renames, guess=guess_renames)
+        steps = sides.steps(renames, guess=guess_renames, online=online)
         if safe:
             script.refuse_deletions(steps)
         document["steps"] = [step.as_dict() for step in steps]
@@ -173,9 +176,10 @@ class Sides:
         """How the right side differs from another left one."""
         return _compared(left, self.right, self.scope, self.base)
 
-    def steps(self, renames: Sequence[str] = (), *, guess: bool = True) -> list[Step]:
+    def steps(self, renames: Sequence[str] = (), *, guess: bool = True, online: bool = False) -> list[Step]:
         """The statements that turn left into right: renames first, told by the user or recognised."""
         from auditkit.resolve import closing
+        from auditkit.resolve.online import online as without_long_locks
         from auditkit.resolve.renames import recognise, told
         from auditkit.resolve.unheeded import unheeded
 
@@ -184,7 +188,8 @@ class Sides:
             self.left, self.right, self.compared, known=known, guess=guess, again=self.again
         )
         right = unheeded(left, self.right, self.scope.ignored_attributes)
-        return steps + closing.close(left, right, rest)
+        closed = closing.close(left, right, rest)
+        return steps + (without_long_locks(closed, left, right) if online else closed)
 
 
 def _compared(left: Snapshot, right: Snapshot, scope: Scope, base: Base | None) -> Comparison:
