@@ -31,7 +31,8 @@ WHERE attrelid = %s AND attnum > 0 AND NOT attisdropped ORDER BY attnum
 """
 RELATIONS = """
 SELECT c.oid, format('%I.%I', nspname, relname), relkind, coalesce(pg_partition_root(c.oid)::text,
-    (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = c.oid ORDER BY inhseqno LIMIT 1), c.oid::regclass::text)
+    (SELECT inhparent::regclass::text FROM pg_inherits WHERE inhrelid = c.oid ORDER BY inhseqno LIMIT 1),
+    c.oid::regclass::text)
 FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relkind IN ('r', 'p', 'S') AND nspname !~ '^pg_' AND nspname <> 'information_schema'
 """
@@ -113,6 +114,7 @@ class Rows:
     """
 
     root: str
+    spread: bool  # over partitions, which have rows of their own
     count: int
     columns: dict[str, tuple[str, int, str]]
 
@@ -125,7 +127,7 @@ def contents(conninfo: str) -> dict[str, Rows]:
         for oid, name, kind, root in relations:
             if kind == "S":
                 position = connection.execute(f"SELECT last_value + is_called::int FROM {name}").fetchone()
-                found[name] = Rows(root, position[0] if position else 0, {})
+                found[name] = Rows(root, False, position[0] if position else 0, {})
                 continue
             columns = [
                 row for row in connection.execute(COLUMNS, [oid]) if not row[8]
@@ -144,7 +146,7 @@ def contents(conninfo: str) -> dict[str, Rows]:
                 column[0]: (column[1], row[1 + 2 * n], "" if column[9] else row[2 + 2 * n])
                 for n, column in enumerate(columns)
             }
-            found[name] = Rows(root, row[0], values)
+            found[name] = Rows(root, kind == "p", row[0], values)
     return found
 
 
@@ -155,6 +157,8 @@ def losses(before: dict[str, Rows], after: dict[str, Rows], kept_only: bool) -> 
     """
     new = [rows for name, rows in after.items() if name not in before]
     for name, was in before.items():
+        if was.spread:
+            continue
         now = after.get(name) or _most_alike(was, new)
         if now is None:
             if was.count and was.columns and not kept_only:

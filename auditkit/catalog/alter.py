@@ -199,10 +199,11 @@ def column(change: Change) -> Altered:
         steps.append(Sql(f"{every} SET EXPRESSION AS ({default})", (_REWRITES,)))
     was_default = change.was("default") is not None and not change.was("generated")
     if "identity_generation" in attributes and change.value("identity_generation") is None:
+        sequences = [s.identity for s in change.before.children(change.old, "sequence")]
         steps.append(
             Sql(
                 f"{every} DROP IDENTITY",
-                (Hazard("DELETES_DATA", "the position of its sequence"),),
+                (Hazard("DELETES_DATA", f"the position of its sequence {', '.join(sequences)}"),),
                 early=True,
             )
         )
@@ -326,13 +327,16 @@ def _identity(change: Change, every: str, table: str, name: str) -> list[Sql]:
     steps = [Sql(f"{every} ADD GENERATED {words} AS IDENTITY{sequence}")]
     for fact in change.after.children(change.new, "sequence"):
         if fact.attributes["of_identity"]:  # go on after the highest number in use
-            steps.append(
-                Sql(
-                    f"SELECT pg_catalog.setval({literal(fact.identity)}, highest) FROM "
-                    f"(SELECT max({name}) AS highest FROM {table}) AS used WHERE highest >= {fact.attributes['start']}"
-                )
-            )
+            steps.append(go_on(fact, change.new))
     return steps
+
+
+def go_on(sequence: Fact, column: Fact) -> Sql:
+    """Let a new sequence go on after the highest number that its column holds already."""
+    return Sql(
+        f"SELECT pg_catalog.setval({literal(sequence.identity)}, highest) FROM (SELECT max({quote(column.name)})::bigint"
+        f" AS highest FROM {column.parent}) AS used WHERE highest >= {sequence.attributes['start']}"
+    )
 
 
 def _properties(change: Change, attributes: set[str], alter: str) -> list[Sql]:
@@ -447,20 +451,7 @@ def sequence(change: Change) -> Altered:
         kind = f"AS {change.value('type')} " if "type" in change.attributes else ""
         hazard = Hazard("MAY_FAIL_ON_DATA", "a position outside of the new bounds")
         bounded = change.attributes & {"type", "minimum", "maximum"}
-        if (
-            int(str(change.was("minimum")))
-            < int(str(change.value("minimum")))
-            <= int(str(change.was("maximum")))
-        ):
-            low = change.value(
-                "minimum"
-            )  # move the position up where it would be out of bounds: no number comes twice
-            steps.append(
-                Sql(
-                    f"SELECT pg_catalog.setval({literal(change.new.identity)}, {low}, false) "
-                    f"FROM {change.new.identity} WHERE last_value < {low}"
-                )
-            )
+        steps += _within(change)
         steps.append(Sql(f"{name} {kind}{sequence_options(change.new)}", (hazard,) if bounded else ()))
     if "persistence" in change.attributes:
         if change.version < 150000:
@@ -473,6 +464,20 @@ def sequence(change: Change) -> Altered:
             steps.append(Sql(f"{name} OWNED BY NONE", early=True))  # it would go with that column
         if change.value("owned_by") or not (steps and steps[-1].early):
             steps.append(Sql(f"{name} OWNED BY {change.value('owned_by') or 'NONE'}"))
+    return steps
+
+
+def _within(change: Change) -> list[Sql]:
+    """Move the position to the bounds that it would be out of: up, so that no number comes twice; or down to the end."""
+    name, steps = change.new.identity, list[Sql]()
+    old_low, old_high = int(str(change.was("minimum"))), int(str(change.was("maximum")))
+    low, high = int(str(change.value("minimum"))), int(str(change.value("maximum")))
+    move = f"SELECT pg_catalog.setval({literal(name)}, {{}}) FROM {name} WHERE last_value {{}}"
+    if old_low < low <= old_high:
+        steps.append(Sql(move.format(f"{low}, false", f"< {low}")))
+    if old_low <= high < old_high:
+        hazard = Hazard("DELETES_DATA", f"the position of {name}, if it is beyond {high}")
+        steps.append(Sql(move.format(f"{high}, is_called", f"> {high}"), (hazard,)))
     return steps
 
 

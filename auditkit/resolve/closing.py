@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 from auditkit.catalog import belongings, create
-from auditkit.catalog.alter import attach_index
+from auditkit.catalog.alter import attach_index, go_on
 from auditkit.catalog.compare import Comparison
 from auditkit.catalog.grants import OWNER
 from auditkit.catalog.kinds import KINDS
@@ -201,6 +201,8 @@ def _spread(work: _Work) -> None:
                     remake(whole)
     for parent in _detached_indexes(work):
         remake(parent)
+    for composite in _reordered_composites(work):
+        remake(composite)
     todo += work.dropped
     disturbed = set(work.changed) - work.remade
     while todo or disturbed:
@@ -259,6 +261,28 @@ def _is_partition_key(work: _Work, column: Key) -> bool:
     table = work.before.get("table", fact.parent or "")
     key = str(table.attributes["partition_key"] or "") if table is not None else ""
     return re.search(rf"(?<![\w\"]){re.escape(quote(fact.name))}(?![\w\"])", key) is not None
+
+
+def _reordered_composites(work: _Work) -> Iterator[Key]:
+    """Composite types whose attributes would not be in order, where no column with values stands in the way."""
+    parts = [key for key in (*work.created, *work.changed) if key[0] == "composite type column"]
+    for key in {("type", str(_fact(work.after, part).parent)) for part in parts}:
+        old, new = work.before.get(*key), work.after.get(*key)
+        if old is None or new is None or _contained(work.before, key):
+            continue
+        if any(kind.endswith("table column") for kind, _ in work.before.dependents(key)):
+            continue
+        was, now = (
+            [c.name for c in sorted(side.children(fact, "composite type column"), key=_position)]
+            for side, fact in ((work.before, old), (work.after, new))
+        )
+        kept = [name for name in was if name in now]
+        if kept + [name for name in now if name not in was] != now:
+            yield key
+
+
+def _position(column: Fact) -> int:
+    return int(str(column.attributes["position"]))
 
 
 def _detached_indexes(work: _Work) -> Iterator[Key]:
@@ -420,6 +444,8 @@ class _Script:
             if self.gone_with(key) != key:
                 continue
             fact = _fact(self.before, key)
+            if key[0] == "trigger" and self._detached(fact):
+                continue  # of its parent's triggers a table keeps nothing
             if key in self.kept:
                 old = f"{fact.name[:57]}__old"
                 self._add(
@@ -455,15 +481,17 @@ class _Script:
             return key
         origin = (fact.kind, fact.origin or "")
         cloned = fact.kind in ("table constraint", "trigger")  # from the parent's, and dropped with that only
-        if cloned and fact.origin is not None and self.work.goes(origin):
+        detached = self._detached(fact)
+        if cloned and fact.origin is not None and self.work.goes(origin) and not detached:
             return self.gone_with(origin)
         attribute = _typed(self.before, fact)
         if attribute is not None and attribute in self.work.dropped:
             return self.gone_with(attribute)
-        for whole in sorted(self.before.wholes(key)):
+        for whole in sorted(self.before.wholes(key) - ({origin} if detached else set())):
             if self.work.goes(whole) and whole not in self.kept and not self.before.stands_alone(key, whole):
                 return self.gone_with(whole)
-        if fact.origin is not None and self.work.goes(origin) and not self._kept_by_children(origin):
+        inherited = fact.origin is not None and not detached
+        if inherited and self.work.goes(origin) and not self._kept_by_children(origin):
             return self.gone_with(origin)
         for held in self.before.holders(key) if key[0] == "function" else ():
             if held[0] == "type" and self.work.goes(held) and key in self.before.holders(held):
@@ -473,6 +501,19 @@ class _Script:
         if key[0] == "domain constraint" and ("type", str(fact.parent)) in self.kept:
             return "type", str(fact.parent)
         return key
+
+    def _detached(self, fact: Fact) -> bool:
+        """Whether the table of *fact* lets go of the parent that *fact* is from, and so keeps it as its own."""
+        table = ("table", (fact.parent or "").rpartition(" on ")[2])
+        old, new = self.before.get(*table), self.after.get(*table)
+        origin = self.before.get(fact.kind, fact.origin or "")
+        if origin is None or old is None or new is None or self.work.goes(table):
+            return False
+        if not self.work.changed.get(table, set()) & {"partition_bound", "inherits"}:
+            return False
+        was, now = tuple_of(old.attributes["inherits"]), tuple_of(new.attributes["inherits"])
+        parent = (origin.parent or "").rpartition(" on ")[2]
+        return bool(old.attributes["partition_bound"]) or was == now or parent not in now
 
     def _alters(self) -> None:
         for key in list(self.work.changed):
@@ -517,13 +558,6 @@ class _Script:
                 indexes = [fact] if key[0] == "index" else self.after.children(fact, "index")
                 if key[0] in ("index", "table constraint") and not self._attached_later(fact):
                     self._add(("create", key), [attach_index(index) for index in indexes if index.origin])
-                if key[0] == "index":
-                    there = (
-                        i
-                        for i in self.after.iter("index")
-                        if i.origin == key[1] and not self.work.comes(i.key)
-                    )
-                    self._add(("create", key), [attach_index(index) for index in there])
             self._later(fact)
 
     def _creation(self, fact: Fact) -> list[Sql]:
@@ -579,7 +613,8 @@ class _Script:
                     check = definition.startswith("CHECK")
                     if definition.startswith("FOREIGN KEY"):
                         return self._inherited(fact, origin)
-                    if check and not (self._attached_later(fact) and self._is_partition(fact)):
+                    joins = self._attached_later(fact) and (self._is_partition(fact) or self._adopted(fact))
+                    if check and not joins:
                         return self._inherited(fact, origin)
             case "trigger":
                 if origin is not None and self.after.get(*origin) is not None:
@@ -607,6 +642,16 @@ class _Script:
                 return True
         return False
 
+    def _adopted(self, fact: Fact) -> bool:
+        """Whether a table that is there becomes a child of the one that *fact* is from."""
+        table, origin = (
+            self.before.get("table", fact.parent or ""),
+            self.after.get(fact.kind, fact.origin or ""),
+        )
+        if table is None or origin is None or self.work.comes(table.key):
+            return False
+        return origin.parent not in tuple_of(table.attributes["inherits"])
+
     def _is_partition(self, fact: Fact) -> bool:
         table = self.after.get("table", fact.parent or "") or self.after.get(
             "foreign table", fact.parent or ""
@@ -633,6 +678,9 @@ class _Script:
                         and key not in self.work.bare_columns
                     )
                     self._add(("create" if own else "alter", key), kind.alter(change) or [], "alter")
+        column = self.before.get("table column", fact.parent or "") if fact.kind == "sequence" else None
+        if column is not None and not self.work.goes(column.key) and not fact.attributes["of_identity"]:
+            self._add(("alter", key), [go_on(fact, self.after.get(*column.key) or column)], "alter")
 
     def _dresses(self) -> None:
         for key in self.work.created | self.work.remade:
