@@ -13,9 +13,12 @@ from pathlib import Path
 import closes
 import psycopg
 import pytest
+import schemas_random
 import tools
 from catalog import every_kind, execute, load, snap
 from closes import Pair
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from test_catalog_mutations import MUTATIONS, ROLE_MUTATIONS
 
 from auditkit import server as servers
@@ -127,6 +130,31 @@ def test_every_mutation_is_closed(mutants: tuple[Server, dict[str, Snapshot]], c
         reached = snap(conninfo)
         assert (closes.differences(reached, goal), text) == ([], text)
     known["mutant"] = reached
+
+
+# --- random schemas ----------------------------------------------------------------------------------------------
+
+
+@settings(
+    max_examples=300 if ALL else 10,
+    derandomize=os.environ.get("AUDITKIT_TEST_SEED") is None,
+    database=None,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(data=st.data())
+def test_random_edits_are_closed(pairs: Callable[[int], Pair], data: st.DataObject) -> None:
+    schema = data.draw(schemas_random.schemas)
+    sides = (schema, data.draw(schemas_random.edited(schema)))
+    pair = pairs(18)
+    try:
+        conninfos = [pair.build(n, schemas_random.ddl(side)) for n, side in enumerate(sides)]
+        states = [closes.state(conninfo) for conninfo in conninfos]
+        for one, other in ((0, 1), (1, 0)):
+            assert closes.problem(conninfos[one], states[one], states[other]) == ""
+    finally:
+        pair.clean()
 
 
 # --- nothing to do -----------------------------------------------------------------------------------------------

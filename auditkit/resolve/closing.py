@@ -289,9 +289,12 @@ def _detached_indexes(work: _Work) -> Iterator[Key]:
     """Partitioned indexes that lose the index of a partition: that is attached for good, so they are made anew."""
     for parent, family in work.before.heirs.items():
         if parent[0] == "index" and work.after.get(*parent) is not None:
-            now = (work.after.get(*heir) for heir in family)
-            if any(heir is not None and heir.origin is None for heir in now):
-                yield parent
+            now = [
+                heir for key in family if (heir := work.after.get(*key)) is not None and heir.origin is None
+            ]
+            tables = (("table", (heir.parent or "").rpartition(" on ")[2]) for heir in now)
+            if any("partition_bound" not in work.changed.get(table, ()) for table in tables):
+                yield parent  # a partition that is itself detached takes its indexes with it
 
 
 def _undermined(work: _Work, key: Key, remake: object, disturbed: set[Key]) -> None:
