@@ -52,7 +52,7 @@ class Way:
         rewritten: tables that were written anew.
         lost: tables and columns with fewer rows or values than before, of which no hazard spoke.
         error: which statement failed, and why.
-        on_rows: why it fails where tables have rows; it was then run without any.
+        on_rows: why it fails where tables have rows like these; it was then run without any.
     """
 
     sql: str
@@ -237,11 +237,7 @@ class _Shadow:
             step, error = failed
             said = f"{excerpt(step.sql.text, 120)}: {error.message}"
             way.error = said
-            if filled and error.sqlstate[:2] in (
-                "22",
-                "23",
-            ):  # data exception, integrity constraint violation
-                way.on_rows = said
+            way.on_rows = said if filled else None
             return way
         files = {oid: file for oid, _, file, _ in self.reader.execute(_RELATIONS).fetchall()}
         way.rewritten = sorted(
