@@ -13,6 +13,7 @@ PAGE = """\
 |---|---|
 | `auditkit diff A B --sql` | SQL that turns A into B, and nothing else, on standard output |
 | `… --safe` | the same, or a refusal (exit 2, nothing printed) if a statement deletes data |
+| `… --online` | the same in several transactions, so that no table in use is locked for long |
 | `… --prove` | the same, after it was run on a rebuilt A and back; what was seen goes to standard error |
 | `auditkit pull ENV` | a migration file that brings the migrations up to what ENV holds |
 | `auditkit snapshot ENV --sql` | the whole schema for an empty database; in Python `auditkit.snapshot("ENV").to_sql()` |
@@ -30,10 +31,35 @@ $ psql -v ON_ERROR_STOP=1 -f change.sql "service=app_staging"
 
 The statements are in an order that runs, found from PostgreSQL's own record of what depends on what, on both sides.
 Objects are altered where PostgreSQL can; what cannot be altered, and what cannot stay meanwhile, is dropped and made
-again with its owner, grants and comments. What was renamed is renamed, with the evidence in a comment: `--rename
-table:public.a=public.b` tells a rename that cannot be seen, `--no-renames` drops and creates. Everything is in one transaction, except what has to be committed before it
+again with its owner, grants and comments. Everything is in one transaction, except what has to be committed before it
 can be used (`ALTER TYPE … ADD VALUE`): that stands outside, with a comment. What no statement changes, like the order of
-columns or the owner of an extension, is a note at the top.
+columns or the owner of an extension, is a note at the top. What is not compared ([settings](settings.md)) is not changed.
+
+## Renames
+
+A rename loses nothing and can be taken back, a drop can not. So what was renamed is renamed, first of all, with the
+evidence in a comment (in the JSON: action `rename`, `evidence`):
+
+- **Told by the user**: `--rename KIND:OLD=NEW`, as often as needed: `table:public.a=public.b`, `column:public.t.x=y`,
+  `constraint:pk on public.t=t_pk`, `function:public.f(integer)=g`, `label:public.mood.sad=blue`. A table, type or routine
+  may move to another schema.
+- **The same object in a clone**: both sides are copies of one cluster or database, which shows in that rows of the catalog
+  with one address and one writer all have one name; and the object was there before the sides parted.
+- **The same shape**, where exactly one object that is missing and one that is unexpected are alike: tables with the same
+  columns (two or more) and constraints; columns at the same place with the same type and properties; constraints, indexes,
+  sequences, types, views, functions, policies and triggers with the same definition; one label of an enum; schemas with
+  the same objects in them.
+
+Where there is a choice, or the name is taken, or a gap in the numbers says that a column was dropped and another added,
+nothing is recognised. `--no-renames` recognises nothing at all; what the user told still counts.
+
+## Tables in use
+
+`--online` keeps nobody waiting for long: indexes on tables that are there already are built and dropped
+`CONCURRENTLY`, primary keys and unique constraints get an index that was built so, foreign keys and checks are added
+`NOT VALID` and validated apart, and `NOT NULL` is proven by such a check first (since 18 it is `NOT VALID` itself). All
+this comes when the rest is committed, so the script is no longer one transaction: read the `NOT_TRANSACTIONAL` comments.
+Partitioned tables, exclusion constraints and changes of type lock as ever, with their hazards.
 
 ## Hazards
 

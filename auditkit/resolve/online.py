@@ -133,11 +133,14 @@ def _can_go_last(script: _Script, step: Step) -> bool:
 
 def _not_null(script: _Script, step: Step, match: re.Match[str], rest: list[Step]) -> None:
     """A check that holds for all rows proves NOT NULL without a scan; since 18 NOT NULL can be NOT VALID itself."""
-    if any(other.key == step.key and " ADD GENERATED " in other.sql.text for other in script.steps):
-        rest.append(step)  # an identity column has to be NOT NULL at once
-        return
-    fact = script.after.get(*step.key)
+    old, fact = script.before.get(*step.key), script.after.get(*step.key)
     assert fact is not None
+    identity = any(other.key == step.key and " ADD GENERATED " in other.sql.text for other in script.steps)
+    if identity or old is None or old.attributes["not_null"]:
+        rest.append(
+            step
+        )  # an identity column has to be NOT NULL at once; one that is NOT VALID is only validated
+        return
     table, column = match["table"], match["column"]
     relation = script.after.get("table", fact.parent or "")
     usual = f"{relation.name if relation else ''}_{fact.name}_not_null"

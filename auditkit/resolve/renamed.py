@@ -14,7 +14,6 @@ from collections import defaultdict
 from collections.abc import Callable
 from copy import copy
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from auditkit.catalog.belongings import named
 from auditkit.catalog.grants import unquote
@@ -193,7 +192,7 @@ class Renamed:
         def sub(text: str) -> str:
             return _outside(text, lambda part: mentions.sub(qualified, part))
 
-        for follower in self._followers(key):
+        for follower in self.heirs(key):
             self._rename_column(follower, name)
         self.facts[key] = replace(fact, name=name, identity=identity)
         tables = {
@@ -223,7 +222,7 @@ class Renamed:
             if found.attributes.get("definition") is None and found.name == fact.name:
                 self._requalify(other, found.schema, name)
         check = str(fact.attributes.get("definition")).startswith("CHECK")
-        for follower in self._followers(key):
+        for follower in self.heirs(key):
             found = self.fact(follower)
             self.facts[follower] = replace(found, origin=own.identity)
             if check or (fact.kind == "trigger" and self.version >= 150000):
@@ -265,7 +264,7 @@ class Renamed:
         found, todo = {key}, [key]
         while todo:
             at = todo.pop()
-            parts = self._parts(at) | set(self._followers(at))
+            parts = self._parts(at) | set(self.heirs(at))
             for other in (parts | self.snapshot.dependents(at)) - found:
                 found.add(other)
                 if other in parts or "(" in other[1]:  # an identity with arguments may name the type
@@ -278,17 +277,9 @@ class Renamed:
         kinds = [kind for kind in self.snapshot.tables if key[0] in KINDS[kind].parents]
         return {child.key for kind in kinds for child in self.snapshot.children(fact, kind)}
 
-    @cached_property
-    def _origins(self) -> dict[Key, list[Key]]:
-        found: dict[Key, list[Key]] = defaultdict(list)
-        for kind, table in self.snapshot.tables.items():
-            for i, origin in table.origins.items():
-                found[kind, origin].append((kind, table.identities[i]))
-        return found
-
-    def _followers(self, key: Key) -> list[Key]:
+    def heirs(self, key: Key) -> list[Key]:
         """The same thing in child tables."""
-        return self._origins.get(key, [])
+        return self.snapshot.heirs.get(key, [])
 
     def _overloads(self, fact: Fact) -> set[Key]:
         """Routines of the same name, which a text may mean as well."""
