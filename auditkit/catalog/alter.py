@@ -192,6 +192,7 @@ def column(change: Change) -> Altered:
     alone = every if not _has_children(change) else f"{what} ONLY {table} ALTER COLUMN {name}"
     steps: list[Sql] = []
     retyped = bool(attributes & {"type", "collation"})
+    carried = "type" in change.attributes and not retyped  # the parent's column takes this one along
     default = change.value("default")
     if "generated" in attributes:
         steps.append(Sql(f"{every} DROP EXPRESSION"))
@@ -210,8 +211,8 @@ def column(change: Change) -> Altered:
     elif "identity_generation" in attributes and change.was("identity_generation") is None and was_default:
         steps.append(Sql(f"{every} DROP DEFAULT", early=True))
         was_default = False
-    elif was_default and not computed and (retyped or change.released):
-        steps.append(Sql(f"{alone} DROP DEFAULT", early=change.released))
+    elif was_default and not computed and (retyped or carried or change.released):
+        steps.append(Sql(f"{alone} DROP DEFAULT", early=carried or change.released))
         was_default = False
     if retyped and change.released and change.was("type") == change.value("type"):
         steps.append(Sql(f"{every} TYPE text USING {name}::text", (_REWRITES,), early=True))

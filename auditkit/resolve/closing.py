@@ -807,6 +807,8 @@ class _Script:
             self._after(own.get("drop"), own.get("create"))
             self._after(own.get("create"), own.get("alter"))
             self._after(own.get("create"), own.get("purge"))
+            if key[0].endswith("table column"):
+                self._with_ancestors(key, own, nodes)
             if key in self.work.changed or self.work.goes(key):
                 for held in _holders(self.before, key):
                     if held in nodes:
@@ -819,6 +821,15 @@ class _Script:
                 self._before_attaching(key, own, nodes)
             if key[0] in ("table", "foreign table"):
                 self._before_inheriting(key, own, nodes)
+
+    def _with_ancestors(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
+        """A column is altered along with its parents': its default goes before, and comes after."""
+        fact = self.after.get(*key)
+        while fact is not None and fact.origin is not None:
+            ancestor = nodes.get((key[0], fact.origin), {}).get("alter")
+            self._after(own.get("early"), ancestor)
+            self._after(ancestor, own.get("alter"))
+            fact = self.after.get(key[0], fact.origin)
 
     def _release(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
         """*key* depends on *held* as things are: it lets go first."""
