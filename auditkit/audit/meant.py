@@ -64,7 +64,7 @@ def ground_like(settings: Settings, snapshot: Snapshot, other: Snapshot) -> tupl
         }
     )
     more = [f"ALTER ROLE {quote(role)} SUPERUSER LOGIN"]
-    if spaces:
+    if spaces and not settings.shadow_server:  # on a server of the user's they would stay
         more.append("SET allow_in_place_tablespaces = on")
         more += [f"CREATE TABLESPACE {quote(space)} LOCATION ''" for space in spaces]
     ground = Ground(
