@@ -85,9 +85,14 @@ def test_both_ways(pairs: Callable[[int], Pair], major: int, case: Path) -> None
 
 # --- every attribute of every kind -------------------------------------------------------------------------------
 
-#: What is changed by hand in the catalog, and has no SQL.
-_BY_HAND = ("UPDATE pg_index",)
-CHANGES = [change for change, expected in MUTATIONS if expected and not change.startswith(_BY_HAND)]
+#: Changes that no SQL takes back, or that leave nothing to be closed: why.
+NOT_CLOSED = {
+    "UPDATE pg_index": "an index becomes invalid by accident only",
+    "ALTER TABLE app.parent DROP COLUMN b, ADD": "it changes nothing but the order of columns",
+    "ALTER TABLE app.events DETACH PARTITION app.events_rest": "attaching it again would give it an index of the "
+    "partitioned index that was made with ONLY, and that would have to be made anew",
+}
+CHANGES = [change for change, expected in MUTATIONS if expected and not change.startswith(tuple(NOT_CLOSED))]
 CHOSEN = CHANGES if ALL else sorted(random.Random(18).sample(CHANGES, 5 * SAMPLE))
 
 

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from project import environment
 
+from auditkit.catalog.kinds import KINDS
 from auditkit.causes.registry import CAUSES
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -175,6 +176,17 @@ def test_pages_that_messages_name_exist() -> None:
         for page in re.findall(r"docs/[\w/-]+\.md", file.read_text("utf-8"))
     }
     assert {page for page in named if not (ROOT / page).is_file()} == set()
+
+
+# --- kinds -------------------------------------------------------------------------------------------------
+
+
+def test_every_kind_has_pairs_that_are_closed() -> None:
+    """And there is no folder, or half of a pair, that belongs to none."""
+    corpus = ROOT / "tests" / "corpus"
+    cases = {path.parent for path in corpus.glob("*/*/*.sql")}
+    assert {case.parent.name for case in cases} == {kind.replace(" ", "_") for kind in KINDS}
+    assert [case for case in cases if not (case / "a.sql").is_file() or not (case / "b.sql").is_file()] == []
 
 
 # --- causes ------------------------------------------------------------------------------------------------

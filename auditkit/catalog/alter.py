@@ -164,6 +164,9 @@ def conversion(name: str, old: object, new: object) -> str:
     if before == after:
         return ""
     together = any(before in family and after in family for family in _FAMILIES)
+    arrays = [str(type).endswith("[]") for type in (old, new)]
+    if arrays[0] != arrays[1]:  # only a text can become an array, and the other way round
+        together, before, after = False, "" if arrays[0] else before, "" if arrays[1] else after
     if together or before in _TEXTS or after in _TEXTS:
         return f" USING {name}::{new}"
     return f" USING {name}::text::{new}"

@@ -895,10 +895,11 @@ class _Script:
                 self._after(nodes[key[0], origin].get("create"), own["create"])
 
     def _before_inheriting(self, key: Key, own: dict[str, Node], nodes: dict[Key, dict[str, Node]]) -> None:
-        """A table becomes the child of another when both have the columns and constraints they shall have."""
+        """A table becomes the child of another, or of a type, when it has the columns and constraints it shall have."""
         table = self.after.get(*key)
         if table is None or not (
-            self.work.comes(key) or self.work.changed.get(key, set()) & {"inherits", "partition_bound"}
+            self.work.comes(key)
+            or self.work.changed.get(key, set()) & {"inherits", "partition_bound", "of_type"}
         ):
             return
         created = self.work.comes(key) and not table.attributes["partition_bound"]
