@@ -192,7 +192,9 @@ def _edit(schema: Schema) -> st.SearchStrategy[Schema]:
     for kind, (names, strategy) in kinds.items():
         there = getattr(schema, kind)
         added = st.tuples(st.sampled_from(names), strategy)
-        edits.append(added.map(lambda new, k=kind, o=there: replace(schema, **{k: {**o, new[0]: new[1]}})))
+        edits.append(
+            added.map(lambda new, k=kind, o=there: replace(schema, **{k: {**o, new[0]: _like(o, *new)}}))
+        )
         if len(there) > (kind == "tables"):
             gone = st.sampled_from(sorted(there))
             edits.append(
@@ -226,9 +228,16 @@ def _edit(schema: Schema) -> st.SearchStrategy[Schema]:
     return st.one_of(edits)
 
 
+def _like(there: dict[str, Any], name: str, new: Any) -> Any:
+    """A table that stays does not become a child or free: PostgreSQL would have its columns as its own for good."""
+    if isinstance(new, Table) and name in there:
+        return replace(new, child=there[name].child)
+    return new
+
+
 def _edited(thing: Any, strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     """The same with one attribute of another."""
-    names = st.sampled_from(sorted(thing.__dataclass_fields__))
+    names = st.sampled_from(sorted(set(thing.__dataclass_fields__) - {"child"}))
     return st.tuples(strategy, names).map(lambda both: replace(thing, **{both[1]: getattr(both[0], both[1])}))
 
 

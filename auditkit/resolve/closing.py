@@ -33,6 +33,8 @@ BELONGINGS = ("owner", "grants", *COMMON)
 _LAST = frozenset({"owned_by", "partition_bound", "inherits"})
 #: What PostgreSQL looks after by itself when a column they use changes its type.
 _STAYS = frozenset({"index", "statistics object", "sequence", "table"})
+#: What a table must have before it becomes the partition or child of one that has it.
+_BEFORE_ATTACHING = frozenset({"index", "table constraint", "table column", "foreign table column"})
 #: What a column's values are made of; the attributes that name it are called the same.
 _BELOW_COLUMNS = frozenset({"type", "collation"})
 #: The order in which what is ready is done; what comes later may use what came before without saying so.
@@ -854,8 +856,9 @@ class _Script:
     def _rest(self, key: Key, own: dict[str, Node], held: Key, on: dict[str, Node]) -> None:
         """*key* shall depend on *held*: that comes first."""
         first = on.get("create") or (None if "drop" in on else on.get("alter"))
-        if key[0] in ("index", "table constraint") and held[0] == "table" and "create" not in on:
-            first = None  # the table is there; it may become a partition, and then has to have them
+        if key[0] in _BEFORE_ATTACHING and held[0].endswith("table") and "create" not in on:
+            self._after(on.get("early"), own.get("create"))
+            first = None  # the table is there; it may become a partition or child, and then has to have them
         if key[0] == "sequence" and held[0] == "table column":
             self._after(
                 first, own.get("alter")
