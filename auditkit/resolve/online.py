@@ -135,11 +135,8 @@ def _not_null(script: _Script, step: Step, match: re.Match[str], rest: list[Step
     """A check that holds for all rows proves NOT NULL without a scan; since 18 NOT NULL can be NOT VALID itself."""
     old, fact = script.before.get(*step.key), script.after.get(*step.key)
     assert fact is not None
-    identity = any(other.key == step.key and " ADD GENERATED " in other.sql.text for other in script.steps)
-    if identity or old is None or old.attributes["not_null"]:
-        rest.append(
-            step
-        )  # an identity column has to be NOT NULL at once; one that is NOT VALID is only validated
+    if old is None or old.attributes["not_null"] or _needed_at_once(script, step.key):
+        rest.append(step)  # one that is NOT NULL NOT VALID is only validated
         return
     table, column = match["table"], match["column"]
     relation = script.after.get("table", fact.parent or "")
@@ -158,6 +155,21 @@ def _not_null(script: _Script, step: Step, match: re.Match[str], rest: list[Step
         _with(step, step.sql.text),
         _with(step, f"ALTER TABLE {table} DROP CONSTRAINT {name}"),
     ]
+
+
+def _needed_at_once(script: _Script, column: Key) -> bool:
+    """Whether something in the same transaction asks for NOT NULL: an identity, a key that is made as ever."""
+    users = script.after.dependents(column)
+    for step in script.steps:
+        text = step.sql.text
+        if step.key == column and " ADD GENERATED " in text:
+            return True
+        if step.key in users and step.key not in script.moved and " REPLICA IDENTITY USING " in text:
+            return True
+        match = _ADD.fullmatch(text) if step.key in users else None
+        if match and match["rest"].startswith("PRIMARY KEY") and not _KEY.fullmatch(match["rest"]):
+            return True
+    return False
 
 
 def _constraint(script: _Script, step: Step, match: re.Match[str], rest: list[Step]) -> None:

@@ -17,13 +17,14 @@ from typing import Any
 from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.grants import unquote
 from auditkit.catalog.kinds import KINDS
-from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot
+from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot, Table
 from auditkit.catalog.sql import last, quote
 from auditkit.errors import ConfigError
 from auditkit.resolve.closing import Step
 from auditkit.resolve.renamed import Rename, Renamed, identity_as, name_of, nameless, occupied
 
 Again = Callable[[Snapshot], Comparison]
+_Place = tuple[str, Table, int]  # kind, its facts, position
 
 #: Kinds that cannot be renamed, or whose objects belong to the whole cluster.
 _FIXED = frozenset(
@@ -220,19 +221,23 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
     """
     if not any(delta.change == "unexpected" for delta in differences):
         return
-    ours, theirs = before.addresses, after.addresses
     parted, same = 0, 0
     other_name: list[tuple[Fact, Fact]] = []
-    for address in ours.keys() & theirs.keys():
-        if address[1] < 16384 or ours[address][0] in _SHARED:
+    for (kind, ours, i), (other_kind, theirs, j) in _same_addresses(before, after):
+        row = ours.xmins[i] and ours.xmins[i] == theirs.xmins[j] and _written(ours, i) == _written(theirs, j)
+        if kind == other_kind and ours.identities[i] == theirs.identities[j]:
+            if row:
+                same += 1
+                parted = max(parted, ours.xmins[i], *_written(ours, i).values())
             continue
-        old, new = _fact(before, ours[address]), _fact(after, theirs[address])
-        if old.rows and old.rows == new.rows:
-            if (old.kind, name_of(old)) != (new.kind, name_of(new)):
-                return
+        old, new = ours.fact(i), theirs.fact(j)
+        renamed = kind != other_kind or name_of(old) != name_of(new)
+        if row and renamed:
+            return
+        if row:
             same += 1
             parted = max(parted, *old.rows.values())
-        elif old.kind == new.kind and (name_of(old) != name_of(new) or _moved(old, new)):
+        elif kind == other_kind and (renamed or _moved(old, new)):
             other_name.append((old, new))
     if same < _ENOUGH:
         return
@@ -245,6 +250,24 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
             )
             schema = new.schema if _moved(old, new) else None
             yield Rename(old.key, name_of(new), evidence, schema, afresh=False)
+
+
+def _same_addresses(before: Snapshot, after: Snapshot) -> Iterator[tuple[_Place, _Place]]:
+    """The places of what has one address on both sides, but for what all databases of a cluster share."""
+    there = {
+        (KINDS[kind].classid, oid, subid): (kind, table, j)
+        for kind, table in after.tables.items()
+        for j, (oid, subid) in enumerate(zip(table.oids, table.subids, strict=True))
+        if oid >= 16384 and kind not in _SHARED
+    }
+    for kind, table in before.tables.items():
+        for i, (oid, subid) in enumerate(zip(table.oids, table.subids, strict=True)):
+            if (other := there.get((KINDS[kind].classid, oid, subid))) is not None:
+                yield (kind, table, i), other
+
+
+def _written(table: Table, i: int) -> dict[str, int]:
+    return {catalog: xids[i] for catalog, xids in table.written.items() if i in xids}
 
 
 def _moved(old: Fact, new: Fact) -> bool:
