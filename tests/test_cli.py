@@ -332,6 +332,27 @@ def test_what_is_left_out_is_not_changed(run: Run, noisy: tuple[Project, str]) -
         assert word in whole
 
 
+def test_sql_is_written_as_it_is_wished(world: World, run: Run) -> None:
+    other = world.project.apply(world.create())
+    with psycopg.connect(other, autocommit=True) as connection:
+        connection.execute(
+            "alter table public.notes rename body to words; create index by_words on public.notes (words)"
+        )
+    renamed = run("diff", "staging", other, "--sql")
+    assert (renamed.code, renamed.err) == (1, "")
+    why = "same place, type and properties; --no-renames to drop and create"
+    statement = "ALTER TABLE public.notes RENAME COLUMN body TO words"
+    assert f"-- renamed, not dropped and created: {why}\n{statement};\n" in renamed.out
+    told = run(
+        "diff", "staging", other, "--no-renames", "--rename", "column:public.notes.body=words", "--json"
+    ).json
+    assert [step["evidence"] for step in told["steps"] if step["action"] == "rename"] == ["told by --rename"]
+    plain = run("diff", "staging", other, "--sql", "--no-renames", "--online").out
+    assert "ALTER TABLE public.notes DROP COLUMN body;\n" in plain
+    assert "COMMIT;\n\n-- hazard: NOT_TRANSACTIONAL" in plain
+    assert "CREATE INDEX CONCURRENTLY by_words ON public.notes USING btree (words);\n" in plain
+
+
 def test_the_order_of_columns_is_a_warning(world: World, run: Run) -> None:
     sides = [world.create(), world.create()]
     for conninfo, columns in zip(sides, ("a int, b int", "b int, a int"), strict=True):
@@ -617,6 +638,12 @@ def test_ascii_terminals_do_not_stop_the_output(world: World) -> None:
         (["snapshot", f"postgresql://u:{SECRET}@x@127.0.0.1:1/db"], 2, "in a password @ is %40"),
         (["diff", "staging", f"postgresql://u:{SECRET}@127.0.0.1:1/db"], 3, "to db on 127.0.0.1:1 as u: Connection"),
         (["explain", f"host=127.0.0.1 port=1 password='{SECRET} x'"], 3, "Connection refused"),
+        (["diff", "staging", "production", "--rename", "a=b"], 2, "--rename a=b: must be KIND:OLD=NEW"),
+        (
+            ["diff", "staging", "fresh", "--rename", "table:public.x=y"],
+            2,
+            "there is no table public.x on the left",
+        ),
         (["snapshot", "staging", "-o", "nowhere/x.snapshot"], 2, "cannot write nowhere/x.snapshot: no such folder; choose"),
         (["snapshot", "staging", "-o", "supabase"], 2, "cannot write supabase: Is a directory; choose another"),
         (["diff", "staging", "no.snapshot"], 2, "no such snapshot file: no.snapshot"),
