@@ -143,7 +143,7 @@ def _parents(change: Change, what: str) -> list[Sql]:
 # --- columns -----------------------------------------------------------------------------------------------------
 
 _NUMBERS = {"smallint", "integer", "bigint", "numeric", "real", "double precision", "money"}
-_TEXTS = {"text", "character varying", "character", "name", '"char"', "xml", "json", "jsonb"}
+_TEXTS = {"text", "character varying", "character", "name", '"char"'}
 _TIMES = {"date", "timestamp without time zone", "timestamp with time zone"}
 #: Types with casts between them (pg_cast); between others a value goes through its text.
 _FAMILIES = (_NUMBERS, _TIMES, {"integer", "boolean"}, {"json", "jsonb"}, {"bit", "bit varying"})
