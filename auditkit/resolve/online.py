@@ -31,6 +31,7 @@ _KEY = re.compile(
     r"(?P<what>PRIMARY KEY|UNIQUE)(?P<nulls> NULLS NOT DISTINCT)? (?P<columns>\((?!.* WITHOUT OVERLAPS)[^()]*\))"
     r"(?P<include> INCLUDE \([^()]*\))?(?P<deferrable>(?: DEFERRABLE)?(?: INITIALLY DEFERRED)?)"
 )
+_UNIQUE = ("CREATE UNIQUE", "PRIMARY KEY", "UNIQUE")
 #: Kinds that share one space of names.
 _RELATIONS = ("index", "table", "foreign table", "view", "materialized view", "sequence")
 
@@ -111,7 +112,14 @@ def _in_use(script: _Script, key: Key) -> bool:
         return False
     made = any(step.key == table and step.action == "create" for step in script.steps)
     attached = any(f"ATTACH PARTITION {fact.identity} " in step.sql.text for step in script.steps)
-    return not made and not attached  # a partition is attached with its indexes and constraints
+    own = script.after.get(*key)
+    unique = own is not None and str(own.attributes.get("definition")).startswith(_UNIQUE)
+    shared = (
+        own is not None and own.origin is not None and unique
+    )  # what refers to the whole needs it at once
+    return (
+        not made and not attached and not shared
+    )  # a partition is attached with its indexes and constraints
 
 
 def _can_go_last(script: _Script, step: Step) -> bool:
@@ -175,9 +183,10 @@ def _needed_at_once(script: _Script, column: Key) -> bool:
 def _constraint(script: _Script, step: Step, match: re.Match[str], rest: list[Step]) -> None:
     """Foreign keys and checks are validated apart; keys get an index that was built before."""
     table, name, definition = match["table"], match["name"], match["rest"]
-    if definition.startswith(("FOREIGN KEY", "CHECK")) and not definition.endswith(
-        (" NOT VALID", " NOT ENFORCED")
-    ):
+    apart = definition.startswith("CHECK") or (
+        definition.startswith("FOREIGN KEY") and not _refers_to_partitions(script, step.key)
+    )
+    if apart and not definition.endswith((" NOT VALID", " NOT ENFORCED")):
         rest.append(_with(step, f"{step.sql.text} NOT VALID"))
         script.later.append(_validate(step, table, name))
     elif key := _KEY.fullmatch(definition):
@@ -193,6 +202,17 @@ def _constraint(script: _Script, step: Step, match: re.Match[str], rest: list[St
         script.later += [_alone(step, build, *hazards, _FAILS), _with(step, use)]
     else:
         rest.append(step)
+
+
+def _refers_to_partitions(script: _Script, key: Key) -> bool:
+    """Whether a foreign key refers to a partitioned table: it is then one for each partition, of which one is validated."""
+    held = (script.after.get(*other) for other in script.after.holders(key))
+    wholes = (
+        fact if fact.kind == "table" else script.after.get("table", fact.parent or "")
+        for fact in held
+        if fact
+    )
+    return any(whole is not None and whole.attributes.get("partition_key") for whole in wholes)
 
 
 def _validate(step: Step, table: str, name: str) -> Step:
