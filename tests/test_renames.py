@@ -14,7 +14,7 @@ from oracle import normalised_dump
 
 from auditkit import audit, config
 from auditkit import server as servers
-from auditkit.catalog.compare import compare
+from auditkit.catalog.compare import Scope, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.errors import ConfigError
 from auditkit.resolve import closing, renames, script
@@ -242,6 +242,24 @@ def test_a_clone_knows_its_objects_whatever_else_changed(server: Server, databas
     ]
     assert [text for text in said if "same object in a clone: oid " not in text] == []
     assert one(original, "SELECT name FROM s.people") == one(original, "SELECT b FROM u") == "kept"
+
+
+def test_what_is_not_compared_is_not_renamed(databases: Databases) -> None:
+    original = databases("original")
+    assert psql(original, GROUND) == ""
+    with psycopg.connect(original) as connection:
+        name = connection.info.dbname
+    clone = databases("clone", template=name)
+    execute(
+        clone, "ALTER TABLE s.t RENAME TO people", "ALTER TABLE s.u RENAME TO more", "CREATE TABLE x (i int)"
+    )
+    before, after = snap(original), snap(clone)
+    scope = Scope(rules=(config.IgnoreRule("not mine", name="people"),))
+    differences = compare(before, after, scope=scope)
+    first, *_ = renames.recognise(
+        before, after, differences, again=lambda snapshot: compare(snapshot, after, scope=scope)
+    )
+    assert [step.sql.text for step in first] == ["ALTER TABLE s.u RENAME TO more"]
 
 
 def test_equal_numbers_by_chance_are_no_clone() -> None:

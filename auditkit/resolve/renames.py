@@ -219,7 +219,8 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
     run on two clusters. The latest transaction that both sides share is older than their parting, so an object
     that was written up to then cannot have given its oid (or a column its number) to another.
     """
-    if not any(delta.change == "unexpected" for delta in differences):
+    came = {key for d in differences if d.change == "unexpected" for key in (d.key, *d.children)}
+    if not came:
         return
     parted, same = 0, 0
     other_name: list[tuple[Fact, Fact]] = []
@@ -237,7 +238,7 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
         if row:
             same += 1
             parted = max(parted, *old.rows.values())
-        elif kind == other_kind and (renamed or _moved(old, new)):
+        elif kind == other_kind and new.key in came and (renamed or _moved(old, new)):
             other_name.append((old, new))
     if same < _ENOUGH:
         return
