@@ -161,10 +161,10 @@ def conversion(name: str, old: object, new: object) -> str:
     if old == new:  # the type of that name was made anew, or only the collation differs
         return f" USING {name}::text::{new}"
     before, after = _bare(old), _bare(new)
-    if before == after:
+    arrays = [str(type).endswith("[]") for type in (old, new)]
+    if before == after and arrays[0] == arrays[1]:
         return ""
     together = any(before in family and after in family for family in _FAMILIES)
-    arrays = [str(type).endswith("[]") for type in (old, new)]
     if arrays[0] != arrays[1]:  # only a text can become an array, and the other way round
         together, before, after = False, "" if arrays[0] else before, "" if arrays[1] else after
     if together or before in _TEXTS or after in _TEXTS:
@@ -468,6 +468,20 @@ def sequence(change: Change) -> Altered:
             steps.append(Sql(f"{name} OWNED BY NONE", early=True))  # it would go with that column
         if change.value("owned_by") or not (steps and steps[-1].early):
             steps.append(Sql(f"{name} OWNED BY {change.value('owned_by') or 'NONE'}"))
+    return steps
+
+
+def rename_sequence(old: Fact, new: Fact) -> list[Sql]:
+    """Give an identity column's sequence the name that it shall have."""
+    steps, name = [], old.identity
+    if old.schema != new.schema:
+        steps.append(Sql(f"ALTER SEQUENCE {name} SET SCHEMA {quote(new.schema or '')}"))
+        name = f"{quote(new.schema or '')}.{quote(old.name)}"
+    if old.name != new.name:
+        steps.append(Sql(f"ALTER SEQUENCE {name} RENAME TO {quote(new.name)}"))
+    options = {"start", "increment", "minimum", "maximum", "cache", "cycle"}
+    if any(old.attributes[option] != new.attributes[option] for option in options):
+        steps.append(Sql(f"ALTER SEQUENCE {new.identity} {sequence_options(new)}"))
     return steps
 
 

@@ -104,11 +104,17 @@ def column_definition(fact: Fact, snapshot: Snapshot, *, default: bool = True) -
     return text + _column_constraints(fact, snapshot, default)
 
 
+def _of_partition(column: Fact, snapshot: Snapshot) -> bool:
+    """Whether a column is its partitioned table's: its identity comes when the partition is attached."""
+    table = snapshot.get("table", column.parent or "")
+    return column.origin is not None and table is not None and bool(table.attributes["partition_bound"])
+
+
 def _column_constraints(fact: Fact, snapshot: Snapshot, default: bool) -> str:
     value, text = fact.attributes, ""
     if value.get("generated"):
         text = f" GENERATED ALWAYS AS ({value['default']}) {_text(fact, 'generated').upper()}"
-    elif value.get("identity_generation"):
+    elif value.get("identity_generation") and not _of_partition(fact, snapshot):
         text = f" GENERATED {_text(fact, 'identity_generation').upper()} AS IDENTITY"
         text += identity_sequence(fact, snapshot)
     elif value.get("default") is not None and default:

@@ -17,7 +17,7 @@ from functools import cached_property
 from typing import Literal
 
 from auditkit.catalog import belongings, create
-from auditkit.catalog.alter import attach_index, go_on
+from auditkit.catalog.alter import attach_index, go_on, rename_sequence
 from auditkit.catalog.compare import Comparison
 from auditkit.catalog.grants import OWNER
 from auditkit.catalog.kinds import KINDS
@@ -186,6 +186,8 @@ def _spread(work: _Work) -> None:
             if not work.goes(one):
                 work.remade.add(one)
                 todo.append(one)
+                for heir in _followers(work, one):
+                    remake(heir)
 
     for key in list(work.changed):
         change = work.change(key)
@@ -219,6 +221,16 @@ def _spread(work: _Work) -> None:
             for dependent in work.before.dependents(key):
                 if _steps_aside(work, dependent, key):
                     remake(dependent)
+
+
+def _followers(work: _Work, column: Key) -> Iterator[Key]:
+    """The columns of children that go and come with their parent's, if that is made anew in a table that stays."""
+    fact = work.before.get(*column)
+    if column[0] != "table column" or fact is None or work.goes(("table", str(fact.parent))):
+        return
+    for heir in work.before.heirs.get(column, ()):
+        if (now := work.after.get(*heir)) is not None and now.origin is not None:
+            yield heir
 
 
 def _replaceable(work: _Work, key: Key) -> Key:
@@ -472,7 +484,8 @@ class _Script:
         """Whether a column stays in a table that inherits it."""
         if key[0] != "table column":
             return False
-        return any(self.after.get(*child) is not None for child in self.before.heirs.get(key, ()))
+        heirs = self.before.heirs.get(key, ())
+        return any(self.after.get(*heir) is not None and not self.work.goes(heir) for heir in heirs)
 
     def gone_with(self, key: Key) -> Key:
         """The object whose DROP takes *key* along; itself, if it has to be dropped by name."""
@@ -534,9 +547,22 @@ class _Script:
             fact, old = _fact(self.after, key), _fact(self.before, key)
             self._add(("alter", key), self._belongings(fact, old, self.work.changed[key]))
 
+        for old, new in self._renamed_identities():
+            self._add(("alter", ("table column", str(new.parent))), rename_sequence(old, new), "alter")
         for index in self._attached_now():
             self._add(("alter", index.key), [attach_index(index)])
             self.work.changed.setdefault(index.key, set())
+
+    def _renamed_identities(self) -> Iterator[tuple[Fact, Fact]]:
+        """Sequences of identity columns that stay, under another name: an identity has just one."""
+        for key in self.work.created:
+            new = _fact(self.after, key)
+            if key[0] == "sequence" and new.attributes["of_identity"]:
+                column = self.before.get("table column", new.parent or "")
+                if column is not None and not self.work.goes(column.key):
+                    for old in self.before.children(column, "sequence"):
+                        if old.attributes["of_identity"] and old.key in self.work.dropped:
+                            yield old, new
 
     def _attached_now(self) -> Iterator[Fact]:
         """Indexes of partitions that stay, and become part of another index."""

@@ -1,4 +1,4 @@
--- since 15
+-- since 18
 CREATE TABLE kept (id int PRIMARY KEY);
 CREATE TABLE t (id int PRIMARY KEY, v text);
 CREATE INDEX t_v ON t (v);

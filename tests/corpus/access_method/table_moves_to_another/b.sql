@@ -1,4 +1,4 @@
--- since 15
+-- since 18
 CREATE TABLE kept (id int PRIMARY KEY);
 CREATE ACCESS METHOD heap2 TYPE TABLE HANDLER heap_tableam_handler;
 CREATE ACCESS METHOD btree2 TYPE INDEX HANDLER bthandler;
