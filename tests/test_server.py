@@ -57,8 +57,11 @@ def assert_gone(directory: str) -> None:
 
 
 # A program that starts a server, says where, and then waits to be stopped in one of many ways.
+# It takes signals as a program in the foreground does: what is started in the background ignores some of them.
 PROGRAM = """
-import json, sys, time
+import json, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 from auditkit import server
 {before}
 s = server.start(label="child")
