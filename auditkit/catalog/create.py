@@ -324,7 +324,7 @@ def base_type(fact: Fact) -> str:
         parts.append(f"ELEMENT = {fact.attributes['element']}")
     if fact.attributes["default"] is not None:
         parts.append(f"DEFAULT = {literal(_text(fact, 'default'))}")
-    if value["category"] == "S":
+    if value.get("collatable") in ("t", "true"):
         parts.append("COLLATABLE = true")
     return f"CREATE TYPE {fact.identity} ({', '.join(parts)})"
 

@@ -218,7 +218,8 @@ _ALL: tuple[Kind, ...] = (
                         'subscript=' || {{14? t.typsubscript::regprocedure ?? '-'}},
                         'length=' || t.typlen, 'by_value=' || t.typbyval, 'alignment=' || t.typalign::text,
                         'storage=' || t.typstorage::text, 'category=' || t.typcategory::text,
-                        'preferred=' || t.typispreferred, 'delimiter=' || t.typdelim::text] END AS base_properties
+                        'preferred=' || t.typispreferred, 'delimiter=' || t.typdelim::text,
+                        'collatable=' || (t.typcollation <> 0)] END AS base_properties
             FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_range r ON r.rngtypid = t.oid
             LEFT JOIN pg_class c ON c.oid = t.typrelid
             WHERE t.oid >= 16384 AND t.typtype <> 'm' AND (t.typrelid = 0 OR c.relkind = 'c')

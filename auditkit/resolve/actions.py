@@ -69,7 +69,7 @@ class Actions:
                 name = f"{quote(fact.schema or '')}.{quote(old)}"
                 self._add(("purge", key), [Sql(f"DROP {key[0].upper()} {name}")], "drop")
             else:
-                statements = _drop(fact, self.work)
+                statements = [*self._drop_with_positions(fact)]
                 if self.company.kept_by_children(key):  # with the values that are in them
                     only = f"ALTER TABLE ONLY {fact.parent}"
                     statements = [
@@ -97,6 +97,17 @@ class Actions:
         for index in self._attached_now():
             self._add(("alter", index.key), [attach_index(index)])
             self.work.changed.setdefault(index.key, set())
+
+    def _drop_with_positions(self, fact: Fact) -> Iterator[Sql]:
+        """Sequences that go with a table and come again start anew."""
+        restarted = sorted(
+            identity
+            for kind, identity in self.work.remade
+            if kind == "sequence" and self.company.gone_with((kind, identity)) == fact.key != (kind, identity)
+        )
+        more = tuple(Hazard("DELETES_DATA", f"the position of {identity}") for identity in restarted)
+        for number, sql in enumerate(_drop(fact, self.work)):
+            yield replace(sql, hazards=sql.hazards + more) if not number else sql
 
     def _renamed_identities(self) -> Iterator[tuple[Fact, Fact]]:
         """Sequences of identity columns that stay, under another name: an identity has just one."""
