@@ -493,7 +493,12 @@ def family_member(fact: Fact) -> str:
 def loose_member(fact: Fact, snapshot: Snapshot) -> list[str]:
     if any(kind == "operator class" for kind, _ in snapshot.wholes(fact.key)):
         return []  # its class brings it along
-    return [f"ALTER OPERATOR FAMILY {_member(fact.identity)[3]} ADD {family_member(fact)}"]
+    return [add_member(fact)]
+
+
+def add_member(fact: Fact) -> str:
+    """The statement that adds an operator or function to a family."""
+    return f"ALTER OPERATOR FAMILY {_member(fact.identity)[3]} ADD {family_member(fact)}"
 
 
 def drop_member(identity: str) -> str:

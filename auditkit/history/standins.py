@@ -22,8 +22,10 @@ from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from auditkit.catalog import create
 from auditkit.catalog.grants import quote
 from auditkit.catalog.kinds import KINDS, literal
+from auditkit.catalog.sql import called
 from auditkit.history.split import split
 
 if TYPE_CHECKING:
@@ -473,14 +475,8 @@ class _Members:
                 yield self._base_type(fact)
             case "function":
                 yield from self._function(fact)
-            case "access method":
-                kind = str(value["type"]).upper()
-                yield f"CREATE ACCESS METHOD {fact.identity} TYPE {kind} HANDLER {_called(value['handler'])}"
             case "operator":
                 yield _operator(fact)
-            case "operator family":
-                family, _, method = fact.identity.rpartition(" USING ")
-                yield f"CREATE OPERATOR FAMILY {family} USING {method}"
             case "operator class":
                 name, _, method = fact.identity.rpartition(" USING ")
                 default = " DEFAULT" * bool(value["default"])
@@ -491,32 +487,17 @@ class _Members:
                 )
                 yield from self._support(fact)
             case "operator of access method" | "function of access method":
-                yield _family_member(fact)
-            case "cast":
-                how = {
-                    "function": f"WITH FUNCTION {value['function']}",
-                    "inout": "WITH INOUT",
-                    "binary": "WITHOUT FUNCTION",
-                }[str(value["method"])]
-                context = str(value["context"])
-                yield f"CREATE CAST {fact.identity} {how}" + (
-                    f" AS {context.upper()}" * (context != "explicit")
-                )
-            case "aggregate":
-                yield _aggregate(fact)
+                yield create.add_member(fact)
             case "foreign-data wrapper":
                 handlers = [
-                    f"{key.upper()} {_called(value[key])}" for key in ("handler", "validator") if value[key]
+                    f"{key.upper()} {called(value[key])}" for key in ("handler", "validator") if value[key]
                 ]
                 yield f"CREATE FOREIGN DATA WRAPPER {fact.identity} {' '.join(handlers)}"
-            case "text search template":
-                parts = [f"{key.upper()} = {_called(value[key])}" for key in ("init", "lexize") if value[key]]
-                yield f"CREATE TEXT SEARCH TEMPLATE {fact.identity} ({', '.join(parts)})"
             case "text search dictionary":
                 yield f"CREATE TEXT SEARCH DICTIONARY {fact.identity} (TEMPLATE = {value['template']})"
             case kind:
-                if (create := KINDS[kind].create) is not None:
-                    yield from create(fact, self.snapshot)
+                if (make := KINDS[kind].create) is not None:
+                    yield from make(fact, self.snapshot)
 
     def _support(self, fact: Fact) -> Iterable[str]:
         """Support functions that the handler in an index method's place wants, and the method itself does not."""
@@ -537,7 +518,7 @@ class _Members:
         properties = _properties(fact)
         carried = (properties["length"], properties["by_value"]) in _CARRIERS
         options = [
-            f"{word.upper()} = {_called(properties[word])}"
+            f"{word.upper()} = {called(properties[word])}"
             for word in ("input", "output", "receive", "send", "typmod_in")
             if properties[word] != "-"
         ]
@@ -558,9 +539,7 @@ class _Members:
         name, inputs = _signature(fact)
         known = f"{fact.name}/{len(_arguments(inputs))}" in BEHAVIOUR.get(self.extension, {})
         if value["language"] in ("sql", "plpgsql") and not known:
-            create = KINDS["function"].create
-            assert create is not None
-            yield from create(fact, self.snapshot)
+            yield from create.function(fact, self.snapshot)
             return
         words = [
             f"CREATE FUNCTION {name}({value['arguments']}) RETURNS {value['returns']}",
@@ -608,63 +587,23 @@ def _signature(fact: Fact) -> tuple[str, str]:
     return fact.identity[:place], fact.identity[place + 1 : -1]
 
 
-def _called(signature: object) -> str:
-    """The name in ``schema.function(types)``."""
-    return str(signature).rpartition("(")[0]
-
-
 def _operator(fact: Fact) -> str:
     value = fact.attributes
     name, _, operands = fact.identity.rpartition("(")
     left, right = _arguments(operands.rstrip(")"))
-    parts = [f"FUNCTION = {_called(value['function'])}"]
+    parts = [f"FUNCTION = {called(value['function'])}"]
     parts += [f"LEFTARG = {left}"] * (left.upper() != "NONE") + [f"RIGHTARG = {right}"] * (
         right.upper() != "NONE"
     )
     for key, word in (("commutator", "COMMUTATOR"), ("negator", "NEGATOR")):
         if value[key]:
-            parts.append(f"{word} = OPERATOR({_called(value[key])})")
+            parts.append(f"{word} = OPERATOR({called(value[key])})")
     for key, word in (("restrict_estimator", "RESTRICT"), ("join_estimator", "JOIN")):
         # An estimator of the extension's own would raise an error whenever a query is planned.
         if value[key] and "." not in str(value[key]):
-            parts.append(f"{word} = {_called(value[key])}")
+            parts.append(f"{word} = {called(value[key])}")
     parts += ["HASHES"] * bool(value["hashes"]) + ["MERGES"] * bool(value["merges"])
     return f"CREATE OPERATOR {name} ({', '.join(parts)})"
 
 
 _FAMILY_MEMBER = re.compile(r"(operator|function) (\d+) \((.*?)\) of (.*) USING (.+)", re.DOTALL)
-
-
-def _family_member(fact: Fact) -> str:
-    match = _FAMILY_MEMBER.fullmatch(fact.identity)
-    assert match, fact.identity
-    what, number, operands, family, method = match.groups()
-    value = fact.attributes
-    if what == "function":
-        item = f"FUNCTION {number} ({operands}) {value['function']}"
-    else:
-        item = f"OPERATOR {number} {_called(value['operator'])}({operands})"
-        if value["sort_family"]:
-            item += f" FOR ORDER BY {str(value['sort_family']).rpartition(' USING ')[0]}"
-    return f"ALTER OPERATOR FAMILY {family} USING {method} ADD {item}"
-
-
-def _aggregate(fact: Fact) -> str:
-    value = fact.attributes
-    parts = [f"SFUNC = {_called(value['transition'])}", f"STYPE = {value['state']}"]
-    if value["final"]:
-        parts.append(
-            f"FINALFUNC = {_called(value['final'])}" + ", FINALFUNC_EXTRA" * bool(value["final_extra"])
-        )
-    if value["combine"]:
-        parts.append(f"COMBINEFUNC = {_called(value['combine'])}")
-    if value["serialize"]:
-        parts.append(f"SERIALFUNC = {_called(value['serialize'])}")
-        parts.append(f"DESERIALFUNC = {_called(value['deserialize'])}")
-    if value["initial"] is not None:
-        parts.append(f"INITCOND = {literal(str(value['initial']))}")
-    if value["sort_operator"]:
-        parts.append(f"SORTOP = OPERATOR({_called(value['sort_operator'])})")
-    parts.append(f"PARALLEL = {value['parallel']}")
-    name = _signature(fact)[0]
-    return f"CREATE AGGREGATE {name}({value['arguments']}) ({', '.join(parts)})"
