@@ -209,6 +209,7 @@ def compared_sides(left: Source, right: Source, settings: Settings, progress: Te
         import psycopg  # noqa: F401  (first of all: the rest is imported while the servers answer)
     with ThreadPoolExecutor(max_workers=2) as pool:
         waiting = [pool.submit(take, source, settings, progress=progress) for source in databases]
+        # Needed only once the snapshots are there.
         from auditkit.catalog.compare import compare  # noqa: F401
         from auditkit.history import ledgers, platform  # noqa: F401
 

@@ -340,16 +340,9 @@ class Snapshot:
                     seen[left, right] = word  # a stronger tie beside it
         return [(left, right, kind) for (left, right), kind in seen.items()]
 
-    @cached_property
-    def _holders(self) -> dict[Key, set[Key]]:
-        holders: dict[Key, set[Key]] = defaultdict(set)
-        for left, right, _ in self._edges:
-            holders[left].add(right)
-        return holders
-
     def holders(self, key: Key) -> set[Key]:
         """What an object hangs on: its parent, what it depends on, its schema."""
-        found = set(self._holders.get(key, ()))
+        found = set(self._ties.get(key, ()))
         fact = self.get(*key)
         if fact is not None:
             for kind in KINDS[fact.kind].parents:
@@ -364,7 +357,7 @@ class Snapshot:
 
     def wholes(self, key: Key) -> set[Key]:
         """What an object is a part of: its parent, and what it goes with (a sequence with its column)."""
-        found = set(self._wholes.get(key, ()))
+        found = {on for on, tie in self._ties.get(key, {}).items() if tie in ("auto", "internal")}
         fact = self.get(*key)
         if fact is not None and fact.parent is not None:
             found |= {
@@ -384,17 +377,10 @@ class Snapshot:
 
     @cached_property
     def _ties(self) -> dict[Key, dict[Key, str]]:
+        """What each object depends on, and how."""
         found: dict[Key, dict[Key, str]] = defaultdict(dict)
         for left, right, kind in self._edges:
             found[left][right] = kind
-        return found
-
-    @cached_property
-    def _wholes(self) -> dict[Key, set[Key]]:
-        found: dict[Key, set[Key]] = defaultdict(set)
-        for left, right, kind in self._edges:
-            if kind in ("auto", "internal"):
-                found[left].add(right)
         return found
 
     def dependents(self, key: Key) -> set[Key]:

@@ -45,6 +45,7 @@ class Actions:
         self.work, self.company = work, company
         self.before, self.after = work.before, work.after
         self.statements: dict[Node, list[Step]] = {}
+        self.bare_columns = work.bare_columns()
         self._drops()
         self._alters()
         self._creates()
@@ -69,7 +70,7 @@ class Actions:
                 name = f"{quote(fact.schema or '')}.{quote(old)}"
                 self._add(("purge", key), [Sql(f"DROP {key[0].upper()} {name}")], "drop")
             else:
-                statements = [*self._drop_with_positions(fact)]
+                statements = list(self._drop_with_positions(fact))
                 if self.company.kept_by_children(key):  # with the values that are in them
                     only = f"ALTER TABLE ONLY {fact.parent}"
                     statements = [
@@ -173,7 +174,7 @@ class Actions:
         differing = {a for a, value in fact.attributes.items() if value != old.attributes[a]} - set(
             BELONGINGS
         )
-        if key in self.work.bare_columns:
+        if key in self.bare_columns:
             differing.add("default")
             old = replace(old, attributes=old.attributes | {"default": None})
         if differing and kind.alter is not None:
@@ -183,7 +184,7 @@ class Actions:
                     own = (
                         self.company.brought_by(key) == key
                         and not names & _LAST
-                        and key not in self.work.bare_columns
+                        and key not in self.bare_columns
                     )
                     self._add(("create" if own else "alter", key), kind.alter(change) or [], "alter")
         column = self.before.get("table column", fact.parent or "") if fact.kind == "sequence" else None

@@ -18,7 +18,7 @@ from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.grants import unquote
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot, Table
-from auditkit.catalog.sql import last, quote
+from auditkit.catalog.sql import last, quote, tuple_of
 from auditkit.errors import ConfigError
 from auditkit.resolve.closing import Step
 from auditkit.resolve.renamed import Rename, Renamed, identity_as, name_of, nameless, occupied
@@ -168,7 +168,8 @@ def _told(text: str, before: Snapshot) -> Rename:
         raise ConfigError(f"--rename {text}: there is no {kind} {old} on the left")
     if fact.extension:
         raise ConfigError(f"--rename {text}: it belongs to the extension {fact.extension}")
-    new = _NEW.match(new)[0]  # type: ignore[index]
+    bare = _NEW.match(new)
+    new = bare[0] if bare else ""
     name = last(new)
     schema = unquote(new.removesuffix(name).rstrip(".")) if _stands_in_schema(fact) else ""
     return Rename(fact.key, unquote(name), TOLD, schema if schema and schema != fact.schema else None)
@@ -181,7 +182,7 @@ _NEW = re.compile(r'(?:"(?:[^"]|"")*"|[^"( ])*')
 def _label_told(text: str, old: str, new: str, before: Snapshot) -> Rename:
     for fact in before.iter("type"):
         label = unquote(old.removeprefix(f"{fact.identity}."))
-        if old.startswith(f"{fact.identity}.") and label in (fact.attributes["labels"] or ()):  # type: ignore[operator]
+        if old.startswith(f"{fact.identity}.") and label in tuple_of(fact.attributes["labels"]):
             return Rename(fact.key, unquote(new.removeprefix(f"{fact.identity}.")), TOLD, label=label)
     raise ConfigError(f"--rename {text}: there is no label {old} on the left")
 
@@ -197,7 +198,7 @@ def _there(fact: Fact, rename: Rename, after: Snapshot) -> bool:
     found = after.get(*fact.key)
     if rename.label is None or found is None:
         return found is not None
-    return rename.name in (found.attributes["labels"] or ())  # type: ignore[operator]
+    return rename.name in tuple_of(found.attributes["labels"])
 
 
 def _shown(fact: Fact, rename: Rename) -> str:

@@ -31,9 +31,9 @@ def _as_before(before: Table | None, after: Table, names: frozenset[str], initia
     found.values = []
     for identity, values in zip(after.identities, after.values, strict=True):
         new = list(values)
-        i = before.positions.get(identity) if before else None
+        i = before.positions.get(identity) if before is not None else None
+        old = dict(zip(before.attributes, before.values[i], strict=True)) if before and i is not None else {}
         for place, name in places:
-            known = before is not None and i is not None and name in before.attributes
-            new[place] = before.values[i][before.attributes.index(name)] if known else initial.get(name)  # type: ignore[union-attr, index]
+            new[place] = old[name] if name in old else initial.get(name)
         found.values.append(tuple(new))
     return found

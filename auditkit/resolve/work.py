@@ -43,7 +43,6 @@ class Work:
     bare: set[Key] = field(default_factory=set)  # tables created without defaults, to break a cycle
     named: set[Key] = field(default_factory=set)  # parts dropped by name before their whole, likewise
 
-    @property
     def bare_columns(self) -> set[Key]:
         """Columns of tables created without defaults that have one to be set later."""
         return {
