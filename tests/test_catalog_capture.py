@@ -112,6 +112,22 @@ def test_what_no_kind_describes_is_counted(every: Snapshot) -> None:
     assert every.unmodelled == [{"kind": "large object", "count": 1, "examples": ["424242"]}]
 
 
+def test_what_create_leaves_out_belongs_to_the_whole(every: Snapshot) -> None:
+    """Whoever makes an object again wants its row security and its disabled trigger, too."""
+
+    def whole(kind: str, identity: str) -> list[str]:
+        fact = every.get(kind, identity)
+        assert fact is not None
+        return KINDS[kind].whole(fact, every)[1:]
+
+    assert whole("table", "app.people") == [
+        "ALTER TABLE app.people REPLICA IDENTITY FULL",
+        "ALTER TABLE app.people ENABLE ROW LEVEL SECURITY",
+        "ALTER TABLE app.people FORCE ROW LEVEL SECURITY",
+    ]
+    assert whole("trigger", "off on app.people") == ["ALTER TABLE app.people DISABLE TRIGGER off"]
+
+
 def test_no_secret_is_in_a_snapshot(every: Snapshot, tmp_path: object) -> None:
     text = "\n".join(repr(fact) for fact in every.iter()) + repr(every.manifest)
     assert "hunter2" not in text

@@ -239,7 +239,10 @@ class Kind:
         """
         texts = self.create(fact, snapshot) if self.create is not None else []
         start = self.initial(fact)
-        names = {name for name, value in start.items() if fact.attributes[name] != value} - set(without)
+        # A snapshot of another version of auditkit may lack an attribute.
+        names = {name for name, value in start.items() if fact.attributes.get(name, value) != value} - set(
+            without
+        )
         if names and self.alter is not None:
             old = replace(fact, attributes=fact.attributes | start)
             version = int(snapshot.manifest.get("server_version") or 0)

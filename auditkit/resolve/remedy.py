@@ -10,8 +10,9 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
-from auditkit.catalog.kinds import KINDS, quote
+from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.catalog.sql import Change
 from auditkit.causes.case import Case, Finding, Key
 
 Remedy = dict[str, Any]
@@ -168,6 +169,15 @@ def _manual(finding: Finding, case: Case) -> Remedy:
     )
 
 
+#: What is altered alone, whatever else the object is.
+_PLAIN = frozenset(
+    {
+        ("table", "row_security"),
+        ("trigger", "enabled"),
+        ("table column", "not_null"),
+        ("table column", "default"),
+    }
+)
 #: Kinds without data of their own: what changed is dropped and made again.
 _REMAKE = frozenset({"policy", "trigger", "view", "index", "rule", "table constraint", "domain constraint"})
 
@@ -178,24 +188,16 @@ def _turn(old: Fact | None, new: Fact | None, snapshot: Snapshot | None, finding
     if fact is None:
         return None
     kind = KINDS[fact.kind]
-    made = _sql(kind.create(new, snapshot or Snapshot({}, {}))) if new and kind.create else None
+    made = _sql(kind.whole(new, snapshot or Snapshot({}, {}))) if new else None
     if new is None:
         return f"{kind.drop(fact.identity)};"
     if old is None:
         return made
-    attributes = {delta.attribute for delta in finding.deltas if (delta.kind, delta.identity) == fact.key}
-    value = new.attributes
-    if attributes == {"row_security"}:
-        return f"ALTER TABLE {fact.identity} {'ENABLE' if value['row_security'] else 'DISABLE'} ROW LEVEL SECURITY;"
-    if attributes == {"enabled"} and fact.kind == "trigger":
-        verb = {"enabled": "ENABLE", "disabled": "DISABLE"}.get(str(value["enabled"]))
-        return f"ALTER TABLE {fact.parent} {verb} TRIGGER {quote(fact.name)};" if verb else None
-    if fact.kind == "table column" and len(attributes) == 1:
-        alter = f"ALTER TABLE {fact.parent} ALTER COLUMN {quote(fact.name)}"
-        if attributes == {"not_null"}:
-            return f"{alter} {'SET' if value['not_null'] else 'DROP'} NOT NULL;"
-        if attributes == {"default"}:
-            return f"{alter} {'DROP DEFAULT' if value['default'] is None else 'SET DEFAULT ' + str(value['default'])};"
+    attributes = {str(d.attribute) for d in finding.deltas if (d.kind, d.identity) == fact.key}
+    if kind.alter is not None and len(attributes) == 1 and (fact.kind, *attributes) in _PLAIN:
+        nothing = Snapshot({}, {})
+        change = Change(old, new, frozenset(attributes), nothing, snapshot or nothing, version=0)
+        return _sql([sql.text for sql in kind.alter(change) or ()])
     if made and fact.kind in ("function", "procedure") and not attributes & {"returns", "arguments"}:
         return made  # CREATE OR REPLACE
     if made and fact.kind in _REMAKE and not attributes & {"owner", "grants", "comment"}:
