@@ -123,7 +123,8 @@ class Follower:
             index = max((i for x in xids if (i := statement_of(traces.marks, x)) is not None), default=None)
             statement = ran.statements[index] if index is not None else None
             line, text = (statement.line, excerpt(statement.text)) if statement else (None, None)
-            self.timeline.setdefault(key, []).append(Change(number, line, text, fact))
+            rows = _lines(fact, since, traces, ran) if fact is not None else {}
+            self.timeline.setdefault(key, []).append(Change(number, line, text, fact, rows))
 
     def _written(self, fact: Fact, since: int, *, renamed: bool = False) -> list[int]:
         """The transactions that wrote *fact*, or what now has its address; else those of its relation.
@@ -149,6 +150,15 @@ class Follower:
                 if changes := self.timeline.get(key):
                     changes.append(Change(changes[-1].step, None, None, None))
         return {f.key: f.attributes for f in final.iter()} == {k: f.attributes for k, f in self.facts.items()}
+
+
+def _lines(fact: Fact, since: int, traces: Traces, ran: Ran) -> dict[str, int]:
+    """Catalog → line of the statement that wrote the row there last; nothing if one statement wrote them all."""
+    written = {
+        catalog: statement_of(traces.marks, xid) for catalog, xid in fact.rows.items() if xid >= since
+    }
+    lines = {catalog: ran.statements[i].line for catalog, i in written.items() if i is not None}
+    return lines if len(set(lines.values())) > 1 else {}
 
 
 def is_ours(fact: Fact) -> bool:

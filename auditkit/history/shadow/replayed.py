@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,15 @@ class Change:
     """One entry in the timeline of an object: what it became, and through which statement.
 
     ``step`` counts from 0; -1 is the platform's base. ``fact`` is None when the object was dropped.
-    ``line`` (1-based) and ``statement`` are None for the base.
+    ``line`` (1-based) and ``statement`` are None for the base. Where several statements of the migration wrote rows
+    of the object, ``rows`` has for each catalog the line of the one that wrote there last; else it is empty.
     """
 
     step: int
     line: int | None
     statement: str | None
     fact: Fact | None
+    rows: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

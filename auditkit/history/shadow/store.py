@@ -114,7 +114,7 @@ def _save(result: Replay, folder: Path) -> None:
         return places[id(fact)]
 
     timeline = [
-        [*key, [[c.step, c.line, c.statement, place(c.fact)] for c in changes]]
+        [*key, [[c.step, c.line, c.statement, place(c.fact), c.rows] for c in changes]]
         for key, changes in result.timeline.items()
     ]
     data = {
@@ -136,7 +136,7 @@ def _load(folder: Path, steps: list[Step]) -> Replay:
     facts = [Fact.from_json(item) for item in data["facts"]]
     timeline = {
         (kind, identity): [
-            Change(n, line, text, None if f is None else facts[f]) for n, line, text, f in changes
+            Change(n, line, text, None if f is None else facts[f], rows) for n, line, text, f, rows in changes
         ]
         for kind, identity, changes in data["timeline"]
     }
