@@ -87,6 +87,27 @@ def test_every_object_knows_the_line_that_made_it() -> None:
     }
 
 
+def test_every_row_knows_the_migration_that_wrote_it_last() -> None:
+    result = run(
+        "create table t (a int);",
+        "alter table t add b int;",
+        "do $$ begin alter table t alter a set not null; exception when others then raise; end $$;",
+        "create index concurrently on t (a);",
+    )
+
+    def writer(kind: str, identity: str, catalog: str) -> tuple[int, bool]:
+        fact = result.final.get(kind, identity)
+        assert fact
+        step = result.step_of(fact.rows[catalog])
+        return step, fact.rows[catalog] in result.used[step].marks
+
+    assert writer("table", "public.t", "pg_type") == (0, True)
+    assert writer("table column", "public.t.b", "pg_attribute") == (1, True)
+    assert writer("table column", "public.t.a", "pg_attribute") == (2, False), "written in a subtransaction"
+    assert [used.whole for used in result.used.values()] == [True, True, True, False]
+    assert result.step_of(0) == -1
+
+
 def test_renaming_and_dropping_are_told_of_all_that_is_concerned() -> None:
     result = run(
         "create table a (x int, y int);\ncreate view v as select x from a;\ncreate table keep (z int);",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import bisect
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import auditkit
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 4
+FORMAT = 5
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,19 @@ class Failure:
     statement: str
 
 
+@dataclass(frozen=True)
+class Used:
+    """The transaction ids that one step used in the shadow: from ``first`` on.
+
+    ``marks`` are those of its statements; a row with another one was written in a subtransaction of a statement
+    (``DO … EXCEPTION``). ``whole``: the step ran in one transaction.
+    """
+
+    first: int
+    marks: frozenset[int]
+    whole: bool
+
+
 @dataclass
 class Replay:
     """What a sequence of migrations makes of a database, and which statement made what.
@@ -79,6 +94,7 @@ class Replay:
     server: str = ""
     major: int = 0
     ground: Ground | None = None
+    used: dict[int, Used] = field(default_factory=dict)  # step → its transaction ids
 
     def last_writer(self, key: Key, before: int | None = None) -> Change | None:
         """The last change of an object (before step *before*), its base state, or None."""
@@ -93,6 +109,15 @@ class Replay:
         """What the object was when *step* began."""
         change = self.last_writer(key, before=step)
         return change.fact if change else None
+
+    def step_of(self, xid: int) -> int:
+        """The step that used a transaction id of the shadow; -1: what was there before the first."""
+        place = bisect.bisect_right(self._firsts, (xid, len(self.steps)))
+        return self._firsts[place - 1][1] if place else -1
+
+    @cached_property
+    def _firsts(self) -> list[tuple[int, int]]:
+        return sorted((used.first, number) for number, used in self.used.items())
 
     def footprint(self, step: int) -> list[Key]:
         """The objects that *step* changed, in a stable order."""

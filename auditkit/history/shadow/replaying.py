@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Key
 from auditkit.history.shadow.following import Follower
-from auditkit.history.shadow.replayed import Ground, Replay, Step
+from auditkit.history.shadow.replayed import Ground, Replay, Step, Used
 from auditkit.history.shadow.running import (
     OWN_OBJECTS,
     SCHEMA,
@@ -131,6 +131,7 @@ def _run_steps(
         execute(runner, OWN_OBJECTS)
         taken = dict(earlier.taken) if earlier else {}
         taken[first] = oids_of_own(reader)
+        used = dict(earlier.used) if earlier else {}
         follower = Follower(reader, earlier.timeline if earlier else {}, always_full=always_full)
         since = next_xid(reader)
 
@@ -147,6 +148,7 @@ def _run_steps(
             if ran.failure:
                 failures.append(ran.failure)
             seen = follower.look(number, ran, since)
+            used[number] = Used(since, frozenset(xid for xid, _ in seen.traces.marks), whole=not ran.marks)
             since = seen.traces.next
             begun = start(number + 1)  # it runs while we make out what this one did
             follower.follow(seen)
@@ -170,6 +172,7 @@ def _run_steps(
             taken=taken,
             server=str(final.manifest["server"]),
             major=int(final.manifest["server_version"]) // 10000,
+            used=used,
         )
         store.keep_cluster(scratch)
     return result

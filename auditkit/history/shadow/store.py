@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.errors import ServerFailed
-from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step
+from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step, Used
 from auditkit.history.shadow.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -66,6 +66,10 @@ class Store:
     def cluster(self, done: int) -> Path:
         assert self.root
         return self.root / self.keys[done] / "cluster"
+
+    def trial(self) -> Path | None:
+        """Where the end state of all steps is kept when they are only tried, see ``trying``."""
+        return self.root / f"{self.keys[-1]}-trial" / "trial.json.gz" if self.root else None
 
     def load(self) -> Replay:
         """The replay of as many steps as ``longest`` said last."""
@@ -125,6 +129,7 @@ def _save(result: Replay, folder: Path) -> None:
         "notes": result.notes,
         "statements": result.statements,
         "taken": sorted(result.taken.items()),
+        "used": [[n, u.first, sorted(u.marks), u.whole] for n, u in sorted(result.used.items())],
         "server": result.server,
         "major": result.major,
     }
@@ -148,6 +153,7 @@ def _load(folder: Path, steps: list[Step]) -> Replay:
         notes=data["notes"],
         statements=data["statements"],
         taken=dict(data.get("taken", ())),
+        used={n: Used(first, frozenset(marks), whole) for n, first, marks, whole in data["used"]},
         server=data["server"],
         major=data["major"],
     )
