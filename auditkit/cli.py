@@ -445,7 +445,9 @@ def _print_left_out(result: dict[str, Any]) -> None:
             what = f"{rule['count']} {'difference' if rule['count'] == 1 else 'differences'}"
             click.echo(f"ignored: {what} by {rule['rule']}: {rule['reason']}{until}", err=True)
     if result["deltas"] and all(map(_is_warning, result["deltas"])):
-        click.echo("only the order of columns differs, which no statement changes", err=True)
+        order = all(delta["attribute"] == "position" for delta in result["deltas"])
+        what = "the order of columns differs, which no statement changes" if order else "what does not count differs"
+        click.echo(f"only {what}", err=True)
 
 
 def _is_warning(delta: dict[str, Any]) -> bool:
@@ -572,6 +574,11 @@ def _print_finding(finding: dict[str, Any]) -> None:
         click.echo(f"  migration {culprit['file']}{line}{by}")
     for item in finding["evidence"]:
         click.echo(f"  {item['signal']}: {item['says']}")
+    if proof := finding.get("proof"):
+        click.echo(
+            f"  tested by replay: {proof['hypothesis']}: "
+            f"{proof['residual_before']} differences became {proof['residual_after']}"
+        )
     click.echo(f"  what to do: {finding['remedy']['summary']}")
     for step in finding["remedy"]["steps"]:
         if step["command"] or step["sql"]:

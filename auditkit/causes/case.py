@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
+
+from auditkit.history.witnesses.testimony import Heard
 
 if TYPE_CHECKING:
     from auditkit.catalog.compare import Delta
     from auditkit.catalog.snapshot import Fact, Snapshot
+    from auditkit.causes.laboratory import Laboratory
     from auditkit.history.shadow import Replay
 
 Key = tuple[str, str]  # kind, identity
@@ -20,7 +23,8 @@ class Entry:
     """One migration as this environment sees it: its file, its ledger row, and where each is replayed.
 
     ``intended`` is its step in the replay of the files, ``applied`` its step in the replay of what the
-    ledger says was run; either is None when there is no file, or no row. ``content`` tells how the two
+    ledger says was run; either is None when there is no file, or no row. ``recorded_as`` is the version under
+    which the ledger has it, if that is another. ``content`` tells how the two
     texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
     ``edits`` counts the commits that changed the file after it was added; ``from_git`` says that not the
     ledger but an earlier commit told what was run.
@@ -38,6 +42,7 @@ class Entry:
     author: str | None = None
     edits: int = 0
     from_git: bool = False
+    recorded_as: str | None = None
 
     @property
     def label(self) -> str:
@@ -52,6 +57,8 @@ class Case:
     the order they were run. Either is None when it could not be replayed. ``ignored`` are attribute names
     that the settings exclude from comparison. ``needs`` tells for skipped migrations (by label) which others
     cannot run without them. ``ordered``: whether anything tells the order in which migrations were applied.
+    ``laboratory`` is where hypotheses are tried; None where nothing can be replayed. ``heard`` is what the
+    witnesses say.
     """
 
     environment: str
@@ -66,6 +73,26 @@ class Case:
     later_applied: Mapping[str, bool] = field(default_factory=dict)
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
     ordered: bool = True
+    laboratory: Laboratory | None = None
+    heard: Heard = field(default_factory=Heard)
+
+
+@dataclass(frozen=True)
+class Proof:
+    """A replay that was run to test a hypothesis: what it was, and how many deltas it left of how many.
+
+    ``residual_before`` counts what a replay without the hypothesis leaves different in the whole environment,
+    ``residual_after`` what is left with it: of other causes, if nothing is left of the finding's own objects.
+    """
+
+    ran: bool
+    hypothesis: str
+    residual_before: int
+    residual_after: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -74,6 +101,23 @@ class Evidence:
 
     signal: str
     says: str
+
+
+@dataclass(frozen=True)
+class Who:
+    """Who did it and when, as one witness says, and what connects that with the finding (``joined_by``)."""
+
+    role: str | None
+    session_user: str | None
+    client: str | None
+    application: str | None
+    at: str | None
+    statement: str | None
+    source: str
+    joined_by: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return dict(self.__dict__)
 
 
 @dataclass(frozen=True)
@@ -103,8 +147,8 @@ class Finding:
     """Deltas with one cause: what, why, how sure, how bad.
 
     ``objects`` are the roots; deltas of what hangs on them (the policies of a dropped table) are included
-    in ``deltas`` but not listed. ``renamed`` are the old and the new name, if that is what happened. ``id`` is stable
-    from run to run.
+    in ``deltas`` but not listed. ``renamed`` are the old and the new name, if that is what happened. ``who`` did it,
+    as witnesses say, best first. ``proof`` is the replay that tested it. ``id`` is stable from run to run.
     """
 
     cause: str
@@ -119,6 +163,7 @@ class Finding:
     deltas: list[Delta] = field(default_factory=list)
     entry: Entry | None = None
     renamed: tuple[Key, Key] | None = None
+    proof: Proof | None = None
 
     @property
     def id(self) -> str:
