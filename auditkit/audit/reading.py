@@ -74,9 +74,12 @@ def _capture(source: Source) -> Snapshot:
     """Catalog and ledgers of a live environment, over short read-only sessions."""
     with connect(source.conninfo, name=source.name) as connection:
         snapshot = capture(connection, name=source.name, conninfo=source.conninfo)
-        from auditkit.history import ledgers
+        from auditkit.catalog import physical
+        from auditkit.history import ledgers, witnesses
 
         snapshot.ledgers = ledgers.read_ledgers(connection)
+        snapshot.physical = physical.read(connection, snapshot)
+        snapshot.manifest["witnesses"] = witnesses.read(connection, snapshot)
     return snapshot
 
 

@@ -61,12 +61,17 @@ for _kind in KINDS.values():
 
 # --- queries that belong to no kind ------------------------------------------------------------------------
 
+#: Settings that tell what the server records of changes: everybody may read them.
+_RECORDING = ("track_commit_timestamp", "log_statement", "log_line_prefix", "log_timezone", "pgaudit.log")
 _SERVER = """
     SELECT current_setting('server_version'), current_database()::text, current_user::text,
            pg_encoding_to_char(d.encoding)::text, d.datcollate::text, d.datctype::text,
            {15? d.datlocprovider::text ?? 'c'}, pg_is_in_recovery(), clock_timestamp()::text,
-           current_setting('server_version_num')::int4, has_table_privilege(1418::oid, 'SELECT')
-    FROM pg_database d WHERE d.datname = current_database()"""
+           current_setting('server_version_num')::int4, has_table_privilege(1418::oid, 'SELECT'),
+           json_build_object({settings})
+    FROM pg_database d WHERE d.datname = current_database()""".replace(
+    "{settings}", ", ".join(f"'{name}', current_setting('{name}', true)" for name in _RECORDING)
+)
 
 _COMMENTS = f"""
     SELECT classoid, objoid, objsubid, description, NULL AS provider, xmin FROM pg_description
@@ -1004,6 +1009,8 @@ def _capture(
             "ctype": row[5],
             "locale_provider": {"c": "libc", "i": "icu", "b": "builtin"}.get(row[6], row[6]),
             "standby": row[7],
+            "next_xid": int(now.rows[0][0].split(":")[1]),
+            **row[11],
         },
         "unmodelled": [
             {"kind": kind, "count": count, "examples": list(acl.array(examples))}
