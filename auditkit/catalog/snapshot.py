@@ -198,6 +198,7 @@ class Snapshot:
             ``[kind, identity, attribute]``, of which nothing is known; identity also that of the parent, None: all).
         tables: kind → facts by column.
         ledgers: records of the migration ledgers, attached by ``auditkit.history``.
+        physical: what rows tell beyond their content, see ``auditkit.catalog.physical``; not compared.
     """
 
     def __init__(
@@ -207,6 +208,7 @@ class Snapshot:
         self.tables = tables
         self.raw_edges = edges or Edges()
         self.ledgers: list[dict[str, Any]] = []
+        self.physical: dict[str, Any] = {}
 
     def __len__(self) -> int:
         return sum(map(len, self.tables.values()))
@@ -493,6 +495,7 @@ class Snapshot:
             "format_version": FORMAT_VERSION,
             "fingerprint": self.fingerprint,
             "ledgers": self.ledgers,
+            "physical": self.physical,
         }
         return json.dumps(manifest, ensure_ascii=True, indent=1, default=str).encode()
 
@@ -567,6 +570,7 @@ class Snapshot:
                 f"{path}: written by a newer auditkit (format {manifest['format_version']}); upgrade auditkit"
             )
         ledgers = manifest.pop("ledgers")
+        physical = manifest.pop("physical", {})
         fingerprint = manifest.pop("fingerprint")
         tables = {}
         for name, data in members.items():
@@ -577,6 +581,7 @@ class Snapshot:
         edges = Edges(tuple(array("I", column) for column in columns[:6]), bytearray(columns[6]))
         snapshot = cls(manifest, tables, edges)
         snapshot.ledgers = ledgers
+        snapshot.physical = physical
         snapshot.__dict__["fingerprint"] = fingerprint  # the digest vouches for it
         return snapshot
 

@@ -59,7 +59,7 @@ def translated(snapshot: Snapshot, meant: Replay) -> Snapshot:
     for kind, attributes in new.items():
         tables[kind] = _changed(tables[kind], attributes)
     result = Snapshot(snapshot.manifest, tables, snapshot.raw_edges)
-    result.ledgers = snapshot.ledgers
+    result.ledgers, result.physical = snapshot.ledgers, snapshot.physical
     result.fingerprint = snapshot.fingerprint
     return result
 

@@ -1,0 +1,75 @@
+"""What the rows of a catalog tell beyond their content: what was there before, and which cluster it is.
+
+None of this is compared. A restore or an upgrade wipes most of it out, which is why ``auditkit.causes.calibration``
+decides what may be believed. Everything is small: a few numbers per dropped column or odd label. When rows were
+written is told by a witness, ``auditkit.history.witnesses.commit_times``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from auditkit.catalog.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    import psycopg
+
+_ABOUT = """
+    SELECT (SELECT system_identifier::text FROM pg_control_system()),
+           (SELECT oid::int8 FROM pg_database WHERE datname = current_database())"""
+
+# Without an index to use, this reads pg_attribute once more: dropped columns and such are few, but anywhere.
+_COLUMNS = """
+    SELECT attrelid::int8, attnum::int4, attisdropped, xmin::text::int8 FROM pg_attribute
+    WHERE attrelid >= 16384 AND attnum > 0 AND (attisdropped OR atthasmissing) ORDER BY 1, 2"""
+
+# A label that was added between others has a fractional place; one that was added after CREATE TYPE an odd oid.
+_LABELS = """
+    SELECT enumtypid::int8, enumlabel::text, xmin::text::int8 FROM pg_enum
+    WHERE enumtypid >= 16384 AND (enumsortorder <> trunc(enumsortorder) OR oid::int8 % 2 = 1) ORDER BY 1, 2"""
+
+# As the view pg_sequences does it: no error where the role may not ask.
+_COUNTERS = """
+    SELECT n.nspname || '.' || c.relname,
+           CASE WHEN has_sequence_privilege(d.objid, 'SELECT, USAGE') THEN pg_sequence_last_value(d.objid) END
+    FROM pg_depend d JOIN pg_class c ON c.oid = d.refobjid JOIN pg_namespace n ON n.oid = c.relnamespace
+    JOIN pg_sequence s ON s.seqrelid = d.objid
+    WHERE d.classid = 1259 AND d.refclassid = 1259 AND d.deptype IN ('a', 'i')
+      AND n.nspname || '.' || c.relname = ANY (%s)"""
+
+
+def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, Any]:
+    """What is to be kept beside *snapshot*, whose ledgers are read already.
+
+    Keys, each only if it could be read: ``system`` (the cluster's identifier, kept by physical copies), ``database``
+    (its oid), ``dropped`` and ``missing`` (``[relation, column number, transaction]`` of dropped columns, and of
+    columns that old rows lack because they were added with a default), ``labels`` (``[type, label, transaction]`` of
+    enum labels that were added later), ``counters`` (ledger → the last id handed out).
+    """
+    found: dict[str, Any] = {}
+    with _allowed():
+        system, database = connection.execute(_ABOUT).fetchall()[0]
+        found |= {"system": system, "database": database}
+    with _allowed():
+        columns = connection.execute(_COLUMNS).fetchall()
+        found["dropped"] = [[oid, number, xid] for oid, number, dropped, xid in columns if dropped]
+        found["missing"] = [[oid, number, xid] for oid, number, dropped, xid in columns if not dropped]
+    with _allowed():
+        found["labels"] = [list(row) for row in connection.execute(_LABELS).fetchall()]
+    if snapshot.ledgers:
+        with _allowed():
+            names = [f"{ledger['schema']}.{ledger['table']}" for ledger in snapshot.ledgers]
+            counters = connection.execute(_COUNTERS, [names]).fetchall()
+            found["counters"] = {name: last for name, last in counters if last is not None}
+    return found
+
+
+@contextlib.contextmanager
+def _allowed() -> Iterator[None]:
+    """What a server or a role does not give is simply not known: it is only ever a further sign."""
+    import psycopg
+
+    with contextlib.suppress(psycopg.Error):
+        yield
