@@ -8,7 +8,7 @@ from pathlib import Path
 
 from auditkit.history.git import Repository
 
-__all__ = ["Disk", "Objects", "Tree"]
+__all__ = ["Disk", "Objects", "Tree", "files_in", "join", "text_of"]
 
 # Folders that never hold a project's own migrations and can be very large.
 _PRUNED = frozenset(
@@ -68,3 +68,18 @@ class Objects:
 
 
 Tree = Disk | Objects
+
+
+def text_of(tree: Tree, path: str) -> str:
+    content = tree.read([path] if path in tree.files else []).get(path, "")
+    return content.decode(errors="replace") if isinstance(content, bytes) else ""
+
+
+def join(folder: str, name: str) -> str:
+    return name if folder in ("", ".") else f"{folder}/{name}"
+
+
+def files_in(tree: Tree, folder: str) -> dict[str, str]:
+    """The files below *folder*, as path inside it -> path in the tree."""
+    start = "" if folder == "." else f"{folder}/"
+    return {file.removeprefix(start): file for file in sorted(tree.files) if file.startswith(start)}
