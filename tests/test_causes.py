@@ -318,8 +318,8 @@ def test_a_migration_that_is_half_there_is_missing_and_not_proven() -> None:
 
 def test_a_migration_that_failed_is_said_to_have_failed() -> None:
     (finding,) = findings(SHOP, without(INDEX), ledger=["1", "2", "4", "5"], failed="3")
-    assert told([finding]) == [("missing_migration", "3", [INDEX])]
-    assert finding.title == "3_m failed in production"
+    assert told([finding]) == [("partial_apply", "3", [INDEX])]
+    assert finding.title == "3_m failed in production, and nothing of it is there"
 
 
 def test_a_schema_without_any_ledger_is_one_finding() -> None:

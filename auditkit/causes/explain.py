@@ -12,8 +12,10 @@ from auditkit.catalog.kinds import KINDS
 from auditkit.causes.by_hand import by_hand, renamed
 from auditkit.causes.case import Case, Finding
 from auditkit.causes.evidence import Calibration, calibrate
+from auditkit.causes.halfway import partial_apply
 from auditkit.causes.installation import installation
 from auditkit.causes.recorded import applied_not_recorded, history, recorded_not_applied, silent_history
+from auditkit.causes.renumbered import rebaselined, restamped
 from auditkit.causes.search import Search
 
 _SEVERITIES = ("info", "low", "medium", "high", "critical")
@@ -28,12 +30,15 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     """Explain every delta of *case*; findings come worst first, and every delta is in exactly one."""
     search = Search(case, calibration or calibrate(case))
     installation(search)
+    rebaselined(search)
+    partial_apply(search)
     applied_not_recorded(search)
     history(search)
     renamed(search)
     recorded_not_applied(search)
     by_hand(search)
     silent_history(search)
+    restamped(search)
     for finding in search.findings:
         finding.severity = _severity(finding, case)
         finding.deltas.sort(key=lambda d: (d.kind, d.identity, d.attribute or ""))
@@ -67,6 +72,12 @@ def _severity(finding: Finding, case: Case) -> str:
         if not case.later_applied.get(finding.entry.version, False):
             return "low"
         return _SEVERITIES[max(worst, 2)]
-    if finding.cause in ("unknown_migration", "applied_not_recorded"):
+    if finding.cause in (
+        "unknown_migration",
+        "applied_not_recorded",
+        "partial_apply",
+        "restamped",
+        "rebaselined",
+    ):
         return _SEVERITIES[max(worst, 2)]
     return _SEVERITIES[worst]

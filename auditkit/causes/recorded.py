@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from auditkit.catalog.compare import Delta
-from auditkit.catalog.snapshot import Fact
+from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.evidence import ran_by_oids
 from auditkit.causes.search import Search, counted, listed, state_at
@@ -147,7 +147,7 @@ def history(search: Search) -> None:
     entries: dict[tuple[str, str], Entry] = {}
     others: dict[tuple[str, str], set[Cause]] = {}
     for delta in [d for deltas in search.open.values() for d in deltas]:
-        if not _predicted(search, delta, applied):
+        if not predicted(search, delta, applied.final):
             continue
         causes = _differences(search, delta, intended, applied)
         if not causes:
@@ -170,17 +170,17 @@ def _pending(search: Search) -> list[Entry]:
     )
 
 
-def _predicted(search: Search, delta: Delta, applied: Replay) -> bool:
-    """Whether the replay of the ledger has exactly this difference, too."""
-    predicted, actual = applied.final.get(*delta.key), search.actual(delta.key)
+def predicted(search: Search, delta: Delta, state: Snapshot) -> bool:
+    """Whether *state*, which a replay led to, has exactly this difference from what was meant, too."""
+    there, actual = state.get(*delta.key), search.actual(delta.key)
     if delta.change == "changed":
         assert delta.attribute is not None
         return bool(
-            predicted
+            there
             and actual
-            and predicted.attributes.get(delta.attribute) == actual.attributes.get(delta.attribute)
+            and there.attributes.get(delta.attribute) == actual.attributes.get(delta.attribute)
         )
-    return search.same(predicted, actual)
+    return search.same(there, actual)
 
 
 def _differences(search: Search, delta: Delta, intended: Replay, applied: Replay) -> list[Cause]:

@@ -97,10 +97,11 @@ CAUSES: dict[str, Cause] = {
         Cause(
             "partial_apply",
             "Half applied",
-            "A migration stopped half-way.",
-            "A prefix of it is present.",
+            "A migration failed, or stopped half-way.",
+            "The ledger records that it failed, or does not record it; replaying its first statements after what the "
+            "ledger records gives exactly what the environment has. Or an index that it made is invalid, as CREATE INDEX "
+            "CONCURRENTLY leaves it when it fails.",
             "{migration} was applied only in part",
-            True,
         ),
         Cause(
             "captured_hotfix",
@@ -121,18 +122,16 @@ CAUSES: dict[str, Cause] = {
         Cause(
             "restamped",
             "Recorded under another version",
-            "The same migration under another version number.",
-            "Same statements, other version.",
+            "The ledger records a migration under another version than its file has.",
+            "The statements, checksum or name in the ledger are those of the file; the versions differ.",
             "{migration} is recorded under another version",
-            True,
         ),
         Cause(
             "rebaselined",
             "History squashed",
-            "Old rows, one new file with the same end state.",
-            "Same end state, other rows.",
-            "the history was squashed into a baseline",
-            True,
+            "Several migrations were put together in one new file, and the ledger still records the old ones.",
+            "The ledger's rows match no file, and a file that it does not record makes what they made.",
+            "the history was squashed into {migration}",
         ),
     )
 }

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Fact
-from auditkit.causes.case import Case, Culprit, Entry, Evidence, Finding, Key, differing
+from auditkit.causes.case import Case, Culprit, Entry, Evidence, Finding, Key, Proof, differing
 from auditkit.causes.evidence import Calibration
 from auditkit.history.shadow import Change, Replay
 
@@ -126,6 +126,14 @@ class Search:
         )
         self.findings.append(finding)
         return finding
+
+    def as_recorded(self, hypothesis: str) -> Proof | None:
+        """The replay of what the ledger says was run, as the proof of *hypothesis*."""
+        applied, laboratory = self.case.applied, self.case.laboratory
+        if applied is None or laboratory is None or applied is self.case.intended:
+            return None
+        left = len(laboratory.residual(applied.final))
+        return Proof(True, hypothesis, len(self.case.deltas), left, round(applied.seconds, 2))
 
     # --- what hangs on what ------------------------------------------------------------------------------
 

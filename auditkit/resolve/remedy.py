@@ -309,6 +309,54 @@ def _not_applied(finding: Finding, case: Case) -> Remedy:
     )
 
 
+def _partial(finding: Finding, case: Case) -> Remedy:
+    label = finding.entry.label if finding.entry else "it"
+    invalid = [key for key in finding.objects if key[0] == "index" and case.actual.get(*key)]
+    steps = [
+        _step("Drop the invalid index, then build it again", None, f"DROP INDEX CONCURRENTLY {key[1]};")
+        for key in invalid
+    ]
+    if not invalid:
+        steps = [_step("Run by hand what is missing of its file, or drop what is there of it")]
+    return _remedy(
+        f"Finish {label}: run what is missing, then record it as applied; or remove its remnants and apply it anew.",
+        "migrations",
+        [*steps, _step("Record it without running it", _tool(_RECORD, case, finding)), _check(finding)],
+        [
+            "What it did to rows cannot be seen in the schema: look where it stopped before running anything twice."
+        ],
+    )
+
+
+def _restamped(finding: Finding, case: Case) -> Remedy:
+    entry = finding.entry
+    old = shlex.quote(entry.recorded_as or "") if entry else ""
+    forget = _FORGET.get(case.ledger_tool or "")
+    return _remedy(
+        "Record it under the version of its file, and forget the other; run nothing.",
+        "migrations",
+        [
+            _step("Record it without running it", _tool(_RECORD, case, finding)),
+            _step("Forget the other version", forget.format(version=old, label=old) if forget else None),
+            _check(finding),
+        ],
+        ["Its tool takes the file for one that is pending, and would run it a second time."],
+    )
+
+
+def _rebaselined(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "Record the baseline as applied and forget the rows that it replaces; run nothing.",
+        "migrations",
+        [
+            _step("Record it without running it", _tool(_RECORD, case, finding)),
+            _step("Forget the old rows, whose files are gone"),
+            _check(finding),
+        ],
+        ["First settle every other difference: the baseline must make exactly what is here."],
+    )
+
+
 def _environment(finding: Finding, case: Case) -> Remedy:
     return _remedy(
         "Align the installation, or accept the difference with a reason and an end date.",
@@ -343,6 +391,9 @@ _REMEDIES: dict[str, Callable[[Finding, Case], Remedy]] = {
     "out_of_order": _out_of_order,
     "applied_not_recorded": _not_recorded,
     "recorded_not_applied": _not_applied,
+    "partial_apply": _partial,
+    "restamped": _restamped,
+    "rebaselined": _rebaselined,
     "environment_difference": _environment,
     "unknown": _unknown,
 }
