@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from auditkit.report.document import Audit
 
 __version__ = "0.1.0"
-__all__ = ["diff", "explain", "migrations", "scheduled", "snapshot", "to_sql", "verify"]
+__all__ = ["blame", "describe", "diff", "explain", "migrations", "scheduled", "snapshot", "to_sql", "verify"]
 
 
 def snapshot(source: str, *, config: str = "") -> Snapshot:
@@ -58,6 +58,31 @@ def diff(left: str, right: str, *, config: str = "") -> pd.DataFrame:
     document = audit.diff(loaded.source(left), loaded.source(right), loaded)
     columns = ["kind", "identity", "change", "attribute", "left", "right"]
     return pd.DataFrame(document["deltas"], columns=columns)
+
+
+def blame(source: str, name: str, *, removed: bool = False, config: str = "") -> pd.DataFrame:
+    """Which line of which migration made each part of the object *name* what it is: ``frames.BLAME``.
+
+    Raises:
+        AuditError: nothing is called *name*, or the migrations cannot be replayed; one line says what to do.
+    """
+    from auditkit import audit, frames
+    from auditkit import config as settings
+
+    loaded = settings.load(config or None)
+    document = audit.blame(loaded.source(source), name, loaded, removed=removed)
+    rows = [{**line, **(line["migration"] or {})} for line in document["lines"]]
+    return frames.from_records(frames.BLAME, rows)
+
+
+def describe(environments: str | Sequence[str] = "all", *, config: str = "") -> pd.DataFrame:
+    """Which migration's state each environment equals or is nearest to: ``frames.DESCRIBE``."""
+    from auditkit import audit, frames
+    from auditkit import config as settings
+
+    loaded = settings.load(config or None)
+    document = audit.describe(loaded.sources(environments), loaded)
+    return frames.from_records(frames.DESCRIBE, document["environments"])
 
 
 def migrations(environments: str | Sequence[str] = "all", *, config: str = "") -> pd.DataFrame:

@@ -446,7 +446,11 @@ def _print_left_out(result: dict[str, Any]) -> None:
             click.echo(f"ignored: {what} by {rule['rule']}: {rule['reason']}{until}", err=True)
     if result["deltas"] and all(map(_is_warning, result["deltas"])):
         order = all(delta["attribute"] == "position" for delta in result["deltas"])
-        what = "the order of columns differs, which no statement changes" if order else "what does not count differs"
+        what = (
+            "the order of columns differs, which no statement changes"
+            if order
+            else "what does not count differs"
+        )
         click.echo(f"only {what}", err=True)
 
 
@@ -585,6 +589,67 @@ def _print_finding(finding: dict[str, Any]) -> None:
             click.echo(f"    {step['title']}: {step['command'] or ''}".rstrip())
         if step["sql"]:
             click.echo(textwrap.indent(step["sql"], "      "))
+
+
+@cli.command()
+@click.argument("source")
+@click.argument("name", metavar="OBJECT")
+@click.option("--removed", is_flag=True, help="Also what was there once and is no more.")
+@_json_option
+@click.pass_context
+def blame(ctx: click.Context, source: str, name: str, removed: bool, as_json: bool) -> None:
+    """Which line of which migration made each part of OBJECT what it is in SOURCE.
+
+    OBJECT is a table, a function, a column … by its name or identity: `app.orders`, `app.orders.net`,
+    `"table app.orders"`, `"app.total(bigint)"`.
+    """
+    import shutil
+
+    from auditkit import audit
+    from auditkit.report.blamed import blamed
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        document = audit.blame(settings.source(source), name, settings, removed=removed, progress=progress)
+    if as_json:
+        _print_json(document)
+    else:
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for text, colour in blamed(document, width):
+            click.echo(click.style(text, fg=colour) if colour else text, color=_colour())
+    for item in document["not_checked"]:
+        click.echo(f"not checked: {item['what']}: {item['why']}; {item['fix']}", err=True)
+    drifted = sum(line["status"] not in ("migration", "base", "removed") for line in document["lines"])
+    if drifted and not as_json:
+        lines = "1 line is" if drifted == 1 else f"{drifted} lines are"
+        click.echo(
+            f"{lines} not as the recorded migrations make it; why: auditkit explain {source}", err=True
+        )
+
+
+@cli.command()
+@click.argument("sources", nargs=-1)
+@_json_option
+@click.pass_context
+def describe(ctx: click.Context, sources: tuple[str, ...], as_json: bool) -> None:
+    """Which migration's state SOURCES equal, or are nearest to and by how many changes (default: all environments)."""
+    from auditkit import audit
+    from auditkit.report.blamed import described
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        document = audit.describe(settings.sources(sources or "all"), settings, progress=progress)
+    if as_json:
+        _print_json(document)
+    for item in document["environments"] if not as_json else ():
+        for text in described(item):
+            click.echo(text)
+    for item in document["not_checked"]:
+        click.echo(
+            f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True
+        )
+    if any(item.get("blocking", True) for item in document["not_checked"]):
+        raise click.exceptions.Exit(3)
 
 
 @cli.command()

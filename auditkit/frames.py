@@ -51,6 +51,37 @@ HISTORY: dict[str, str] = {
     "note": "str",
 }
 
+#: ``auditkit.blame``: one row per part of an object.
+BLAME: dict[str, str] = {
+    "kind": "str",  # the object, or what belongs to it
+    "identity": "str",
+    "part": "str",  # object (that it exists), owner, comment, grants, another attribute, or a line of: body, definition
+    "text": "str",
+    "status": "str",  # migration, base, by_hand, superseded, unrecorded, missing, removed: see docs/blame.md
+    "says": "str",
+    "version": "str",  # the migration; missing where none made it so
+    "name": "str",
+    "file": "str",
+    "line": "Int64",
+    "commit": "str",
+    "author": "str",
+    "authored_at": "datetime64[us, UTC]",
+}
+
+#: ``auditkit.describe``: one row per environment.
+DESCRIBE: dict[str, str] = {
+    "name": "str",
+    "describe": "str",  # the migration whose state it equals; NAME+N if it is N changes away from the nearest
+    "version": "str",
+    "exact": "bool",
+    "changes": "Int64",
+    "since": "str",  # the first migration after which they parted
+    "by_no_migration": "Int64",  # how many of the changes no migration makes
+    "later": "Int64",  # migrations after it
+    "head": "str",  # the last one by the ledger
+    "fingerprint": "str",
+}
+
 
 def frame(columns: Mapping[str, str], data: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """A DataFrame of exactly *columns*; those that *data* lacks are missing values.

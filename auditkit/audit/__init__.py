@@ -11,15 +11,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auditkit.audit.blaming import blame, describe
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
 
-__all__ = ["diff", "explain", "history", "pull", "report", "scheduled", "scope_of", "take", "verify"]
+__all__ = [
+    "blame",
+    "describe",
+    "diff",
+    "explain",
+    "history",
+    "pull",
+    "report",
+    "scheduled",
+    "scope_of",
+    "take",
+    "verify",
+]
 
 _HOME = {
+    "blame": "blaming",
+    "describe": "blaming",
     "diff": "reading",
     "explain": "explaining",
     "history": "reading",

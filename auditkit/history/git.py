@@ -29,6 +29,8 @@ _PLAIN = (
     "diff.relative=false",
     "-c",
     "color.ui=false",
+    "-c",
+    "blame.ignoreRevsFile=",
 )
 _LOG = ("log", "-z", "--raw", "--no-abbrev", "-M", "--no-show-signature")
 _FORMAT = "--format=%x01%H%x02%an%x02%aI%x02%cI%x02%s"
@@ -147,6 +149,25 @@ class Repository:
         """The history of every file that was ever below *paths*, in any branch, deleted ones too."""
         return self._histories("--all", list(paths))
 
+    def blame(
+        self, path: str, content: bytes, lines: Iterable[int], commit: str = "HEAD"
+    ) -> dict[int, Commit]:
+        """The commit that gave each of some *lines* of *content* their present form, as of *commit*.
+
+        *content* is what a file says: on disk, in the commit, or in a ledger. Lines that git does not have are left out.
+        """
+        wanted = [f"-L{line},{line}" for line in sorted(set(lines)) if 0 < line <= content.count(b"\n") + 1]
+        if not wanted:
+            return {}
+        base = ("blame", "--line-porcelain", "--no-textconv", *wanted)
+        # Together with a commit, --contents needs git 2.41; a commit's own content needs none.
+        source = ("--contents", "-") if commit == "HEAD" else (commit,)
+        try:
+            out = self._run(*base, *source, "--", path, stdin=content)
+        except subprocess.CalledProcessError:  # a file that is in no commit yet
+            return {}
+        return _blamed(out.decode(errors="surrogateescape"))
+
     def _histories(self, what: str, paths: list[str]) -> dict[str, GitInfo]:
         try:
             out = self._run(*_LOG, _FORMAT, what, "--", *paths)
@@ -254,6 +275,31 @@ def _histories(fields: list[str], prefix: str) -> dict[str, GitInfo]:
         path.removeprefix(prefix): GitInfo(tuple(reversed(found)), renamed_from=renamed.get(path))
         for path, found in versions.items()
     }
+
+
+def _blamed(out: str) -> dict[int, Commit]:
+    """Read the output of ``git blame --line-porcelain``: a header, fields, and the line after a tab."""
+    found: dict[int, Commit] = {}
+    header: list[str] = []
+    about: dict[str, str] = {}
+    for text in out.split("\n"):
+        if text.startswith("\t"):
+            if header and not set(header[0]) <= _NO_BLOB:
+                written, committed = (_moment(about[f"{who}-time"]) for who in ("author", "committer"))
+                found[int(header[2])] = Commit(
+                    header[0], about["author"], written, committed, about.get("summary", "")
+                )
+            header, about = [], {}
+        elif not header:
+            header = text.split(" ")
+        else:
+            name, _, value = text.partition(" ")
+            about[name] = value
+    return found
+
+
+def _moment(seconds: str) -> str:
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
 def _commit_fields(part: str) -> tuple[str, str, str, str, str]:

@@ -154,9 +154,7 @@ class Follower:
 
 def _lines(fact: Fact, since: int, traces: Traces, ran: Ran) -> dict[str, int]:
     """Catalog → line of the statement that wrote the row there last; nothing if one statement wrote them all."""
-    written = {
-        catalog: statement_of(traces.marks, xid) for catalog, xid in fact.rows.items() if xid >= since
-    }
+    written = {catalog: statement_of(traces.marks, xid) for catalog, xid in fact.rows.items() if xid >= since}
     lines = {catalog: ran.statements[i].line for catalog, i in written.items() if i is not None}
     return lines if len(set(lines.values())) > 1 else {}
 
