@@ -668,5 +668,5 @@ def _to_parquet(columns: dict[str, Any]) -> bytes:
 def _from_parquet(data: bytes) -> dict[str, list[Any]]:
     import pyarrow.parquet
 
-    table = pyarrow.parquet.read_table(io.BytesIO(data))
+    table = pyarrow.parquet.ParquetFile(io.BytesIO(data)).read()  # read_table would import pandas
     return {name: table.column(name).to_pylist() for name in table.column_names}
