@@ -269,6 +269,8 @@ def _needs_platform(text: str) -> bool:
 
 def _creates(text: str, kind: str, schema: str, name: str) -> bool:
     """Whether *text* makes an object that must then not exist: CREATE without OR REPLACE or IF NOT EXISTS."""
+    if not _named_in(_creations(text), name):
+        return False
     words = {"materialized view": r"materialized\s+view", "type": "(?:type|domain)"}.get(kind, kind)
     within = rf"(?:{_spelled(schema)}\s*\.\s*)"
     if kind == "index":  # is never qualified
@@ -276,6 +278,16 @@ def _creates(text: str, kind: str, schema: str, name: str) -> bool:
         words = r"(?:unique\s+)?index(?:\s+concurrently)?"
     pattern = rf"\bcreate\s+{words}\s+{within}{_spelled(name)}(?![\w$])"
     return re.search(pattern, _creations(text), re.I) is not None
+
+
+def _named_in(text: str, name: str) -> bool:
+    """Whether *text* can mention *name* at all: it takes longer to compile a pattern than to look."""
+    return '"' in name or name.lower() in _lowered(text)
+
+
+@lru_cache(maxsize=8)
+def _lowered(text: str) -> str:
+    return text.lower()
 
 
 @lru_cache(maxsize=8)
@@ -287,6 +299,8 @@ def _creations(text: str) -> str:
 @lru_cache(maxsize=256)
 def _alterations(text: str, schema: str, name: str) -> str:
     """What follows ALTER TABLE for one table."""
+    if not _named_in(text, name):
+        return ""
     target = rf"{_spelled(schema)}\s*\.\s*{_spelled(name)}"
     return ";".join(
         re.findall(rf"\balter\s+table\s+(?:if\s+exists\s+)?(?:only\s+)?{target}\s([^;]*)", text, re.I)
