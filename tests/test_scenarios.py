@@ -102,6 +102,7 @@ class Scenario:
 MANUAL, MISSING, UNKNOWN_MIGRATION = "manual_change", "missing_migration", "unknown_migration"
 LATE, EDITED, UNRECORDED = "out_of_order", "edited_after_apply", "applied_not_recorded"
 NEVER_RAN, INSTALLATION, UNKNOWN = "recorded_not_applied", "environment_difference", "unknown"
+PARTIAL, RESTAMPED, REBASELINED = "partial_apply", "restamped", "rebaselined"
 
 ALL = "01 02 03 04 05 06 07 08 09 10"
 V1 = FILES["04"][1].replace("create function", "create or replace function")
@@ -141,6 +142,20 @@ TENANTS_OF_ROWS = {
     execute format('create table %I.bill (id int)', n);
 end loop; end $$;"""),
 }  # fmt: skip
+FIRST_FIVE = ("01", "02", "03", "04", "05")
+SQUASHED: dict[str, tuple[str, str] | None] = {
+    **dict.fromkeys(FIRST_FIVE),
+    "00": ("baseline", "\n".join(FILES[n][1] for n in FIRST_FIVE)),
+}
+OF_OLD = {n: FILES[n][1] for n in FIRST_FIVE}
+TWO_PARTS = {
+    "11": (
+        "parts",
+        "begin;\ncreate table app.a ();\ncommit;\ncreate table app.b ();\ncreate view app.c as select 1;",
+    )
+}
+CONCURRENTLY = {"05": ("index", FILES["05"][1].replace("index", "index concurrently", 1))}
+INVALID = "update pg_index set indisvalid = false where indexrelid = 'app.{}'::regclass"
 EVERYTHING = (
     "schema app", "table app.users", "table app.orders", "table app.log", "table app.log_2026",
     "view app.open_orders", "function app.total(bigint)", "type app.priority",
@@ -311,7 +326,7 @@ SCENARIOS = [
     Scenario(
         "15 row deleted, half of it gone",
         f"delete from {ROW} '{version('09')}'\ndrop index app.log_at",
-        [(MISSING, "09", ["index app.log_at"])],
+        [(PARTIAL, "09", ["index app.log_at"])],
     ),
     Scenario(
         "15 row deleted, a part dropped",
@@ -327,6 +342,52 @@ SCENARIOS = [
     Scenario(
         "16 restamped",
         f"update supabase_migrations.schema_migrations set version = '20260105111111' where version = '{version('05')}'",
+        [(RESTAMPED, "05", [])],
+    ),
+    # --- 17 to 21: half-way
+    Scenario(
+        "17 index invalid, not recorded",
+        INVALID.format("orders_user"),
+        [(PARTIAL, "05", [INDEX])],
+        ALL.replace("05", "05?"),
+        files=CONCURRENTLY,
+        ran={"05": FILES["05"][1]},
+    ),
+    Scenario(
+        "17 index invalid, recorded",
+        INVALID.format("orders_user"),
+        [(PARTIAL, "05", [INDEX])],
+        ALL.replace("05", "05="),
+        files=CONCURRENTLY,
+        ran={"05": FILES["05"][1]},
+    ),
+    Scenario(
+        "18 left by REINDEX CONCURRENTLY",
+        f"create index orders_user_ccnew on app.orders (user_id)\n{INVALID.format('orders_user_ccnew')}",
+        [(MANUAL, None, ["index app.orders_user_ccnew"])],
+    ),
+    Scenario(
+        "19 stopped after two statements",
+        "",
+        [(PARTIAL, "09", ["index app.log_at"])],
+        "01 02 03 04 05 06 07 08 10 09?",
+        ran={"09": FILES["09"][1].rpartition("create index")[0]},
+    ),
+    Scenario(
+        "19 stopped after one statement of a table that was there",
+        "",
+        [(PARTIAL, "07", [POLICY])],
+        "01 02 03 04 05 06 07?",
+        files=dict.fromkeys(("08", "09", "10")),
+        ran={"07": FILES["07"][1].partition("create policy")[0]},
+    ),
+    Scenario(
+        "20 committed in the middle, then stopped",
+        "",
+        [(PARTIAL, "11", ["table app.b", "view app.c"])],
+        ALL + " 11?",
+        files=TWO_PARTS,
+        ran={"11": "create table app.a ();"},
     ),
     # --- 22 to 26: mixtures
     Scenario(
@@ -545,6 +606,30 @@ SCENARIOS = [
     # --- 54 to 60: traps
     Scenario("54 made in a block that catches errors", "", [], ALL + " 11", files=IN_A_BLOCK),
     Scenario("55 rewritten", "truncate app.users cascade\nvacuum full app.users"),
+    # --- 57 and 58: squashed
+    Scenario("57 squashed", "", [(REBASELINED, "00", ["schema app"])], files=SQUASHED, ran=OF_OLD),
+    Scenario(
+        "57 squashed into the last one's version",
+        "",
+        [(REBASELINED, "05", ["schema app"])],
+        files={**SQUASHED, "00": None, "05": SQUASHED["00"]},
+        edits={"05": FILES["05"][1]},
+        ran=OF_OLD,
+    ),
+    Scenario(
+        "57 squashed, and a hand",
+        HOTFIX,
+        [(MANUAL, "06", [TOTAL]), (REBASELINED, "00", ["schema app"])],
+        files=SQUASHED,
+        ran=OF_OLD,
+    ),
+    Scenario(
+        "58 squashed, and a grant was lost",
+        "",
+        [(REBASELINED, "00", ["schema app"]), (UNKNOWN_MIGRATION, "05", [USERS])],
+        files=SQUASHED,
+        ran={**OF_OLD, "05": FILES["05"][1] + "grant select on app.users to web;"},
+    ),
     Scenario(
         "59 from a branch",
         "",

@@ -28,7 +28,7 @@ def applied_not_recorded(search: Search) -> None:
     case, env = search.case, search.env
     if case.intended is None or not case.ledger_readable:
         return
-    pending = search.entries(lambda e: e.applied is None and e.intended is not None)
+    pending = _pending(search)
     here = [entry for entry in pending if _ran_unrecorded(search, entry)]
     search.ran |= {entry.label for entry in here}
     if len(here) > 1 and not any(e.applied is not None or e.state == "unknown" for e in case.entries):
