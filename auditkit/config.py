@@ -32,7 +32,7 @@ _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "compare": _TABLE,
         "ignore": (list, "written as [[ignore]] tables"),
     },
-    "migrations": {"path": _TEXT, "tool": _TEXT},
+    "migrations": {"path": _TEXT, "tool": _TEXT, "run_code": _FLAG, "python": _TEXT, "environment": _TABLE},
     "shadow": {"server": _TEXT, "role": _TEXT},
     "report": {"out_dir": _TEXT, "fail_on": _TEXT},
     "compare": {"owners": _FLAG, "grants": _FLAG, "comments": _FLAG, "schemas": _LIST},
@@ -131,6 +131,9 @@ class Settings:
     owners: bool = True
     grants: bool = True
     comments: bool = True
+    run_code: bool = True
+    python: str | None = None
+    code_environment: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self, name: str) -> Source:
         """The environment called *name*.
@@ -274,6 +277,9 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         owners=sections["compare"].get("owners", True),
         grants=sections["compare"].get("grants", True),
         comments=sections["compare"].get("comments", True),
+        run_code=sections["migrations"].get("run_code", True),
+        python=sections["migrations"].get("python"),
+        code_environment=_variables(sections["migrations"].get("environment", {}), where),
     )
 
 
@@ -323,6 +329,17 @@ def _refuse_password(conninfo: str, label: str) -> None:
             f"{label}: holds a password; settings files are shared, so put it in ~/.pgpass, a service file, or a "
             'variable named by url_env = "…"'
         )
+
+def _variables(section: Mapping[str, Any], where: str) -> dict[str, str]:
+    """What the process of a migration tool finds in its environment."""
+    for name, value in section.items():
+        label = f"{where}: [migrations] environment: {name}"
+        if not isinstance(value, str):
+            raise ConfigError(f'{label}: must be a text in quotes, like "{{shadow}}"')
+        if re.match(r"\w+(\+\w+)?://[^{]*@", value):
+            raise ConfigError(f'{label}: names a server; migrations are replayed on the shadow only: "{{shadow}}"')
+    return dict(section)
+
 
 
 def _supabase_local(base: Path) -> Source | None:

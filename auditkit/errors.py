@@ -45,5 +45,13 @@ class ServerFailed(AuditError):
     """No PostgreSQL binaries were found, or the scratch server did not start."""
 
 
+class ToolFailed(AuditError):
+    """A migration tool could not be run, or may not be: what it would have shown is not known."""
+
+
+class NotTheShadow(AuditError):
+    """The code of a migration was about to reach another database than the shadow, and was stopped."""
+
+
 class NotebookFailed(AuditError):
     """A notebook stopped with an error; the executed copy is kept and named in the message."""

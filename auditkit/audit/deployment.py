@@ -11,7 +11,7 @@ from auditkit import config
 from auditkit.audit.document import assemble
 from auditkit.audit.explained import Explained
 from auditkit.audit.explaining import explain_one
-from auditkit.audit.meant import Meant, meant_for, migrations_of
+from auditkit.audit.meant import Meant, listed, meant_for, migrations_of
 from auditkit.audit.reading import scope_of, take
 from auditkit.catalog.compare import Delta, Scope, compare
 from auditkit.catalog.snapshot import Snapshot
@@ -58,7 +58,7 @@ def verify(
         )
     fail_on = config.check_severity(fail_on or settings.fail_on)
     source, old_source = settings.source(environment), settings.source(before)
-    migrations = migrations_of(settings)
+    migrations = listed(migrations_of(settings), settings)
     expected = [m.version for m in migrations]
     if expected_version:
         if expected_version not in expected:

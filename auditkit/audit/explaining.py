@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from auditkit import config
 from auditkit.audit.document import assemble
 from auditkit.audit.explained import Explained
-from auditkit.audit.meant import Meant, entries_of, meant_for, migrations_of, try_earlier_texts
+from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migrations_of, try_earlier_texts
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
 from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.snapshot import Snapshot
@@ -78,6 +78,8 @@ def explain(
     chosen = {
         name: ledgers.choose(s.ledgers, migrations.tool if migrations else None)
         for name, s in snapshots.items()
+    if migrations is not None:
+        migrations = listed(migrations, settings)
     }
     matrix = states(migrations if migrations is not None else [], chosen)
     cases = [

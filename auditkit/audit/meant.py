@@ -14,9 +14,11 @@ from auditkit.catalog.grants import quote
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Entry
 from auditkit.config import Settings
+from auditkit.errors import ToolFailed
 from auditkit.history import platform, standins
 from auditkit.history.files import Migration, Migrations, blobs, load_migrations
-from auditkit.history.shadow import Ground, Replay, Step, replay
+from auditkit.history.shadow import Ground, Replay, Step, code, replay
+from auditkit.history.shadow.code import Code, step_of, text_of
 from auditkit.history.split import join
 from auditkit.history.states import Cell, HistoryMatrix
 from auditkit.progress import Tell
@@ -26,15 +28,24 @@ def migrations_of(settings: Settings, ref: str | None = None) -> Migrations:
     return load_migrations(settings.root, tool=settings.tool, path=settings.migrations_path, ref=ref)
 
 
-def steps_of(migrations: Iterable[Migration]) -> list[Step]:
-    return [Step(m.version, m.name, m.sql, m.path, m.transactional) for m in migrations if m.sql is not None]
+def steps_of(migrations: Iterable[Migration], by_tool: Code | None = None) -> list[Step]:
+    """The steps that replay *migrations*; those that are code are left out if nothing is given that runs it."""
+    return [step_of(m, by_tool) for m in migrations if m.sql is not None or by_tool]
+
+
+def listed(migrations: Migrations, settings: Settings) -> Migrations:
+    """*migrations* as their tool has them, with those of installed packages; as they are if it cannot be asked."""
+    try:
+        return code.listed(migrations, settings)
+    except ToolFailed:  # whoever replays them will say so
+        return migrations
 
 
 def ground_for(
     settings: Settings, snapshot: Snapshot | None, migrations: Migrations
 ) -> tuple[Ground, platform.Base]:
     """What the migrations of an environment are replayed on: a server like its own, its platform and roles."""
-    texts = [m.sql for m in migrations if m.sql is not None]
+    texts = [text_of(m) for m in migrations]
     base = platform.base(snapshot, texts, supabase=migrations.tool == "supabase")
     ground = Ground(
         database=_database(snapshot, texts),
@@ -150,20 +161,17 @@ def meant_for(
 ) -> Meant:
     """Replay the files and the ledger of one environment."""
     notes: list[dict[str, Any]] = []
-    code = [m for m in migrations if m.sql is None]
-    if code:
-        notes.append(
-            {
-                "environment": name,
-                "what": f"{len(code)} of {len(migrations)} migrations",
-                "why": f"they are code ({migrations.tool}), which is not replayed yet",
-                "fix": "compare with another environment: --baseline NAME",
-            }
-        )
-        return Meant(entries_of(name, matrix, {}, {}), None, None, notes)
     ground, base = ground_for(settings, snapshot, migrations)
-    files = steps_of(migrations)
-    intended = replay(files, ground, progress=progress)
+    try:
+        by_tool = code.code_of(migrations, settings)
+        files = steps_of(migrations, by_tool)
+        intended = replay(files, ground, progress=progress)
+    except ToolFailed as error:
+        programs = sum(m.sql is None for m in migrations)
+        why, _, fix = str(error).rpartition("; ")
+        what = f"{programs} of {len(migrations)} migrations"
+        notes.append({"environment": name, "what": what, "why": why or fix, "fix": fix})
+        return Meant(entries_of(name, matrix, {}, {}), None, None, notes)
     if base.other_release:
         notes.append(
             {
@@ -175,7 +183,7 @@ def meant_for(
                 "blocking": False,
             }
         )
-    done, place, lost = _done(name, matrix, migrations)
+    done, place, lost = _done(name, matrix, migrations, by_tool)
     for label in lost:
         notes.append(
             {
@@ -269,6 +277,7 @@ def try_earlier_texts(
         )
         if text is None or text.migration.sql is None:
             continue
+        earlier_text = text_of(text.migration)
         footprint = set(applied.footprint(entry.applied))
         if open_keys & footprint or any(_last_name(key) in text.migration.sql for key in open_keys):
             steps[entry.applied] = replace(steps[entry.applied], sql=text.migration.sql)
@@ -302,7 +311,7 @@ def _last_name(key: tuple[str, str]) -> str:
 
 
 def _done(
-    name: str, matrix: HistoryMatrix, migrations: Migrations
+    name: str, matrix: HistoryMatrix, migrations: Migrations, by_tool: Code | None
 ) -> tuple[list[Step], dict[int, int], list[str]]:
     """The steps that the ledger of an environment records, in its order.
 
@@ -310,7 +319,7 @@ def _done(
     """
     cells = {n: row.cells[name] for n, row in enumerate(matrix.rows) if name in row.cells}
     if not cells:  # an unreadable ledger: nothing better is known than that the files were applied
-        files = steps_of(migrations)
+        files = steps_of(migrations, by_tool)
         paths = {step.file: i for i, step in enumerate(files)}
         return files, {n: paths[r.file] for n, r in enumerate(matrix.rows) if r.file in paths}, []
     order = {id(row): n for n, row in enumerate(matrix.environment(name).applied_rows)}
@@ -327,22 +336,23 @@ def _done(
             lost.append(f"{row.version}_{row.name}".rstrip("_"))
             continue
         place[n] = len(steps)
-        migration = row.migration
-        steps.append(
-            Step(row.version, row.name, sql, row.file, migration.transactional if migration else True)
-        )
+        migration = row.migration or (cell.blob.migration if cell.blob else None)
+        program = by_tool if migration and migration.sql is None else None
+        transactional = row.migration.transactional if row.migration else True
+        path = migration.path if migration and program else row.file
+        steps.append(Step(row.version, row.name, sql, path, transactional, program))
     return steps, place, lost
 
 
 def _text(migration: Migration | None, cell: Cell) -> str | None:
     """The text that was run: the ledger's where it differs from the file, else the file's."""
     if migration is not None and cell.content != "different":
-        return migration.sql
+        return text_of(migration)
     if cell.row and cell.row["statements"]:
         return join(cell.row["statements"])
     if cell.blob:
-        return cell.blob.migration.sql
-    return migration.sql if migration else None
+        return text_of(cell.blob.migration)
+    return text_of(migration) if migration else None
 
 
 def entries_of(

@@ -457,12 +457,14 @@ class _Side:
     def _find_order(self) -> None:
         """Mark what was applied after a later migration, where rows tell their order."""
         rows = [cell.row for cell in self.cells.values() if cell.row] + [row for row, _ in self.strangers]
-        if self.history.tool in _GRAPHS or len(rows) < 2:
+        if len(rows) < 2:
             return
         when = _order_evidence(rows)
         if when is None:
             return
         self.ordered_by, key = when
+        if self.history.tool in _GRAPHS:  # many orders are right
+            return
         earliest: Any = None
         for index in sorted(self.cells, reverse=True):
             cell = self.cells[index]

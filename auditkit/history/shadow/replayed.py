@@ -14,7 +14,7 @@ from auditkit import server as servers
 from auditkit.catalog.snapshot import Fact, Key, Snapshot
 
 if TYPE_CHECKING:
-    pass
+    from auditkit.history.shadow.code import Code
 
 
 #: Raised when what is cached changes its shape or meaning.
@@ -23,13 +23,17 @@ FORMAT = 5
 
 @dataclass(frozen=True)
 class Step:
-    """One migration to replay: its text and how its tool runs it."""
+    """One migration to replay: its text and how its tool runs it.
+
+    With ``code`` the text is a program, which the tool itself runs.
+    """
 
     version: str
     name: str
     sql: str
     file: str | None = None
     transactional: bool = True
+    code: Code | None = None
 
 
 @dataclass(frozen=True)

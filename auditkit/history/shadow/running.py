@@ -86,6 +86,8 @@ class Begun:
 
 def begin(runner: psycopg.Connection[Any], number: int, step: Step) -> Begun:
     """Have the server start on a migration, if it can be sent as a whole; ``run`` does the rest."""
+    if step.code is not None:
+        return Begun(number, step, [], None)
     statements = split(_without_client_commands(step.sql))
     own_transaction = any(_first_word(s.text) in _TRANSACTION_WORDS for s in statements)
     sql = _in_one_transaction(number, statements) if step.transactional and not own_transaction else None
@@ -97,6 +99,8 @@ def begin(runner: psycopg.Connection[Any], number: int, step: Step) -> Begun:
 def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun: Begun) -> Ran:
     """Wait until a migration has run; run it, if nothing was sent or it has to be run differently."""
     number, step, statements = begun.number, begun.step, begun.statements
+    if step.code is not None:
+        return step.code.run(runner, reader, number, step)
     if begun.sent is not None:
         error = _finish(runner, begun.sent)
         if error is None:

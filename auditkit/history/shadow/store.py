@@ -163,7 +163,8 @@ def chain(ground: str, steps: Sequence[Step]) -> list[str]:
     """One key per prefix: changing or inserting a migration changes all keys from there on."""
     keys = [ground]
     for step in steps:
-        words = (keys[-1], step.version, step.name, step.file or "", str(step.transactional), step.sql)
+        words = [keys[-1], step.version, step.name, step.file or "", str(step.transactional), step.sql]
+        words += [step.code.digest] if step.code else []
         keys.append(hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest())
     return [key[:40] for key in keys]
 
