@@ -164,6 +164,7 @@ class Finding:
     entry: Entry | None = None
     renamed: tuple[Key, Key] | None = None
     proof: Proof | None = None
+    who: list[Who] = field(default_factory=list)
 
     @property
     def id(self) -> str:
