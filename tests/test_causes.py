@@ -13,11 +13,12 @@ import pytest
 
 from auditkit.catalog.compare import compare
 from auditkit.catalog.snapshot import Fact, Snapshot
+from auditkit.causes.calibration import calibrate
 from auditkit.causes.case import Case, Entry, Finding
-from auditkit.causes.evidence import calibrate
 from auditkit.causes.explain import explain
 from auditkit.causes.registry import CAUSES
 from auditkit.history.shadow import Change, Replay, Step
+from auditkit.history.shadow.replayed import Used
 from tests.literal import snapshot_of
 
 Objects = Mapping[str, object]
@@ -25,6 +26,8 @@ FUNCTION, TABLE, INDEX, POLICY = "function f()", "table public.t", "index public
 DEFAULTS = "default acl for role postgres in schema public on tables"
 
 
+#: The transaction of the first migration in a shadow.
+SHADOW = 100
 BODY = {"policy": "using", "function": "body"}
 WHOLE = {
     "policy": {"permissive": True, "command": "ALL", "roles": ("public",), "check": None},
@@ -45,12 +48,13 @@ def fact(name: str, value: object, xid: int = 0) -> Fact:
     kind, identity = split(name)
     rows = {
         "table": "pg_type",
-        "index": "pg_class",
+        "index": "pg_index",
         "policy": "pg_policy",
         "function": "pg_proc",
-        "view": "pg_class",
+        "view": "pg_type",
         "table column": "pg_attribute",
         "default acl": "pg_default_acl",
+        "type": "pg_type",
     }
     schema = identity.split(".")[0] if "." in identity.split(" on ")[0] else "public"
     parent = f"{schema}.t" if kind in ("index", "policy", "table column") else None
@@ -68,18 +72,18 @@ def snapshot(objects: Objects, writers: Mapping[str, int] = {}) -> Snapshot:
 
 
 def replayed(migrations: Sequence[tuple[str, Objects]]) -> Replay:
-    state: dict[str, object] = {}
+    state: dict[str, Fact] = {}
     timeline: dict[tuple[str, str], list[Change]] = {}
     for number, (_, objects) in enumerate(migrations):
         for name, value in objects.items():
-            if value is None:
-                state.pop(name, None)
-            else:
-                state[name] = value
-            made = None if value is None else fact(name, value)
+            made = None if value is None else fact(name, value, SHADOW + number)
+            state.pop(name, None)
+            if made is not None:
+                state[name] = made
             timeline.setdefault(split(name), []).append(Change(number, 7, "…", made))
     steps = [Step(version, "m", "…", f"{version}.sql") for version, _ in migrations]
-    return Replay(steps, snapshot(state), timeline, [])
+    used = {n: Used(SHADOW + n, frozenset({SHADOW + n}), whole=True) for n in range(len(steps))}
+    return Replay(steps, snapshot_of(state.values()), timeline, [], used=used)
 
 
 def findings(

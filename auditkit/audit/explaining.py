@@ -13,8 +13,8 @@ from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migration
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
 from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.snapshot import Snapshot
+from auditkit.causes.calibration import calibrate
 from auditkit.causes.case import Case
-from auditkit.causes.evidence import calibrate
 from auditkit.causes.explain import explain as find_causes
 from auditkit.config import Settings
 from auditkit.errors import AuditError, ConfigError

@@ -1,96 +1,17 @@
-"""Which physical signals can be trusted in an environment, and what they then say.
-
-``xmin`` of a catalog row is the transaction that last wrote it; where the migration tool inserts its
-ledger row in the same transaction, equality of the two names the migration. A restore, an upgrade or a
-tool that records in a second transaction breaks the link, so it is calibrated against the replay first.
-Transaction ids wrap around after 2^32: only equality is used here, and ``age()`` where order matters.
-"""
+"""Signs of the installation beside transaction ids: the counter of object ids, and who owns what."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from auditkit.catalog.snapshot import Fact
-from auditkit.causes.case import Case, Entry, Key, differing
+from auditkit.causes.calibration import Calibration
+from auditkit.causes.case import Case, Entry, Key
 from auditkit.history.shadow import Replay
 
-#: Below this share of agreement the link between catalog and ledger is not used.
-TRUSTED = 0.9
-#: Fewer agreeing objects than this prove nothing either way.
-ENOUGH = 3
 #: From about this length on PostgreSQL stores a text apart from its row (TOAST_TUPLE_THRESHOLD).
 _TOASTED = 1900
-
-
-@dataclass
-class Calibration:
-    """How far transaction ids can be trusted here.
-
-    ``link`` is ``exact`` (object and ledger row share their transaction id) or ``none``; ``hit_rate`` is the
-    share of objects, of those whose last writer the replay knows, for which that holds.
-    """
-
-    link: str = "none"
-    hit_rate: float | None = None
-    says: str = "No migration is recorded, so transaction ids tell nothing."
-    by_xid: dict[int, list[Entry]] = field(default_factory=dict)
-
-    @property
-    def exact(self) -> bool:
-        return self.link == "exact"
-
-    def as_dict(self) -> dict[str, object]:
-        return {"link": self.link, "hit_rate": self.hit_rate, "says": self.says}
-
-
-def calibrate(case: Case) -> Calibration:
-    """Compare the last writer of every undisturbed object in the replay with its transaction id."""
-    recorded = [entry for entry in case.entries if entry.xmin is not None]
-    if not recorded:
-        return Calibration(says="The ledger gives no transaction ids here; only content is used.")
-    by_xid: dict[int, list[Entry]] = {}
-    for row in recorded:
-        assert row.xmin is not None
-        by_xid.setdefault(row.xmin, []).append(row)
-    if len(recorded) > 1 and len(by_xid) == 1:
-        return Calibration(
-            says="All ledger rows were written by one transaction, as a restore or a bulk repair does; "
-            "transaction ids are not used."
-        )
-    replay = case.applied or case.intended
-    if replay is None:
-        return Calibration(
-            says="Nothing was replayed, so transaction ids could not be checked; they are not used."
-        )
-    step_of = {e.applied if replay is case.applied else e.intended: e for e in recorded}
-    hits = total = 0
-    for key, changes in replay.timeline.items():
-        entry = step_of.get(changes[-1].step)
-        actual = case.actual.get(*key)
-        if entry is None or actual is None or changes[-1].fact is None or not actual.xmins:
-            continue
-        if actual.extension:
-            continue  # its members came with the extension, whoever created that
-        if differing(changes[-1].fact, actual, case.ignored):
-            continue
-        total += 1
-        hits += entry.xmin in actual.xmins
-    if total < ENOUGH:
-        return Calibration(
-            by_xid=by_xid, says="Too few objects to check transaction ids against; they are not used."
-        )
-    rate = hits / total
-    share = f"{hits} of {total} objects carry the transaction id of the migration that the replay names"
-    if rate >= TRUSTED:
-        return Calibration("exact", rate, f"{share}; transaction ids are trusted here.", by_xid)
-    return Calibration(
-        "none",
-        rate,
-        f"Only {share}; after a restore, an upgrade or with this tool they say nothing and are not used.",
-        by_xid,
-    )
 
 
 def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | None:
@@ -103,12 +24,13 @@ def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | No
     neighbours, nothing created, other work in between, ids not comparable after a restore).
     """
     replay = case.applied
-    if replay is None or entry.applied is None or not calibration.exact:
+    if replay is None or entry.applied is None or not calibration.trusted:
         return None
     created = _created_by_step(case)
     mine = entry.applied
-    before = max((s for s in created if s < mine), default=None)
-    after = min((s for s in created if s > mine), default=None)
+    linked = {entry.applied for entry in case.entries if entry.label in calibration.ran}
+    before = max((s for s in created if s < mine and s in linked), default=None)
+    after = min((s for s in created if s > mine and s in linked), default=None)
     if before is None or after is None:
         return None
     # Only neighbours whose own ids rise in the order of replay tell anything.

@@ -9,9 +9,10 @@ recorded migration had never run; what is left was done by hand. Each delta ends
 from __future__ import annotations
 
 from auditkit.catalog.kinds import KINDS
+from auditkit.causes import who
 from auditkit.causes.by_hand import by_hand, renamed
+from auditkit.causes.calibration import Calibration, calibrate
 from auditkit.causes.case import Case, Finding
-from auditkit.causes.evidence import Calibration, calibrate
 from auditkit.causes.halfway import partial_apply
 from auditkit.causes.installation import installation
 from auditkit.causes.recorded import applied_not_recorded, history, recorded_not_applied, silent_history
@@ -39,6 +40,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     by_hand(search)
     silent_history(search)
     restamped(search)
+    who.attach(search.findings, case, search.calibration)
     for finding in search.findings:
         finding.severity = _severity(finding, case)
         finding.deltas.sort(key=lambda d: (d.kind, d.identity, d.attribute or ""))

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable
 
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Fact
+from auditkit.causes.calibration import Calibration
 from auditkit.causes.case import Case, Culprit, Entry, Evidence, Finding, Key, Proof, differing
-from auditkit.causes.evidence import Calibration
 from auditkit.history.shadow import Change, Replay
 
 
