@@ -6,12 +6,14 @@ state to a difference between the two: the counterfactual was run, hence ``prove
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.evidence import ran_by_oids
+from auditkit.causes.laboratory import MOST, Outcome, proof
 from auditkit.causes.search import Search, counted, listed, state_at
 from auditkit.history.shadow import Change, Replay
 
@@ -354,63 +356,173 @@ def _alternative(cause: str, entry: Entry) -> str:
 # --- recorded, but never run ---------------------------------------------------------------------------
 
 
+@dataclass
+class Suspect:
+    """A recorded migration of which nothing is here: ``effects`` lack here, which makes the deltas ``mine``.
+
+    ``ran`` is what object ids tell. ``alone``: it has a single effect, which one hand could have undone.
+    ``needing`` are recorded migrations that cannot have run without it.
+    """
+
+    entry: Entry
+    effects: list[Effect]
+    mine: list[Delta]
+    ran: bool | None
+    alone: bool
+    needing: list[Entry] = field(default_factory=list)
+
+    @property
+    def keys(self) -> list[Key]:
+        return list(dict.fromkeys(key for key, _, _ in self.effects))
+
+
 def recorded_not_applied(search: Search) -> None:
     """Recorded migrations of which nothing is here that would be here had they run."""
     replay = search.case.applied
     if replay is None or not search.case.ledger_readable:
         return
-    for entry in search.entries(lambda e: e.applied is not None):
-        effects = list(_lasting_effects(search, replay, entry))
-        if not effects or any(seen is not False for _, _, seen in effects):
-            continue
-        mine = [d for key, name, _ in effects for d in search.open.get(key, ()) if d.attribute == name]
-        if not mine:
-            continue
-        keys = list(dict.fromkeys(key for key, _, _ in effects))
-        ran = ran_by_oids(search.case, entry, search.calibration)
-        alone = len(_independent(search, effects)) == 1
-        if ran is None and _touched_since(search, effects):
-            continue
-        if ran or (alone and not _never_ran(search, entry, keys[0], ran)):
-            continue  # one hand can undo one thing; see by_hand
-        evidence = [
-            Evidence("ledger", f"Version {entry.version} is recorded as applied."),
+    recorded = search.entries(lambda e: e.applied is not None)
+    suspects = [found for entry in recorded if (found := _suspect(search, replay, entry))]
+    suspects, outcome = _left_out(search, replay, suspects)
+    for suspect in suspects:
+        _add_never_ran(search, replay, suspect, outcome)
+
+
+def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
+    effects = list(_lasting_effects(search, replay, entry))
+    if not effects or any(seen is not False for _, _, seen in effects):
+        return None
+    mine = [d for key, name, _ in effects for d in search.open.get(key, ()) if d.attribute == name]
+    if not mine:
+        return None
+    ran = ran_by_oids(search.case, entry, search.calibration)
+    if ran is None and _touched_since(search, effects):
+        return None
+    alone = len(_independent(search, effects)) == 1
+    if ran or (alone and not _never_ran(search, entry, effects[0][0], ran)):
+        return None  # one hand can undo one thing; see by_hand
+    return Suspect(entry, effects, mine, ran, alone)
+
+
+def _left_out(
+    search: Search, replay: Replay, suspects: list[Suspect]
+) -> tuple[list[Suspect], Outcome | None]:
+    """The fewest *suspects* whose absence explains what lacks, as replays without them show, and the last replay.
+
+    What cannot run without a suspect did not run either; its row is no cause of its own. What a later
+    migration makes again all the same, without the suspect, was undone by somebody.
+    """
+    laboratory = search.case.laboratory
+    if laboratory is None or not suspects:
+        return suspects, None
+    stumbled = {replay.steps[f.step].version for f in replay.failures}
+
+    def without(some: Sequence[Suspect]) -> tuple[Outcome | None, list[Entry]]:
+        out = {s.entry.applied for s in some}
+        kept = [n for n in range(len(replay.steps)) if n not in out]
+        outcome = laboratory.run([replay.steps[n] for n in kept])
+        failed = [search.by_applied.get(kept[f.step]) for f in outcome.failures] if outcome else []
+        return outcome, [e for e in failed if e and e.version not in stumbled]
+
+    if 1 < len(suspects) <= MOST:
+        roots: list[Suspect] = []
+        for suspect in suspects:
+            if not any(suspect.entry in root.needing for root in roots):
+                suspect.needing = without([suspect])[1]
+                roots.append(suspect)
+        for root in roots:
+            root.mine += [
+                d for s in suspects if s.entry in root.needing for d in s.mine if d not in root.mine
+            ]
+        suspects = roots
+    outcome, needing = without(suspects)
+    if outcome is None:
+        return suspects, None
+    if len(suspects) == 1:
+        suspects[0].needing = needing
+    held = [s for s in suspects if all(predicted(search, d, outcome.final) for d in s.mine)]
+    if len(held) < len(suspects):
+        return held, without(held)[0] if held else None
+    return suspects, outcome
+
+
+def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Outcome | None) -> None:
+    entry, keys, alone = suspect.entry, suspect.keys, suspect.alone
+    more = [] if outcome is None else [
+        d
+        for needing in suspect.needing
+        for key in replay.footprint(needing.applied if needing.applied is not None else -1)
+        for d in search.open.get(key, ())
+        if d not in suspect.mine and predicted(search, d, outcome.final)
+    ]  # fmt: skip
+    mine = [d for d in dict.fromkeys([*suspect.mine, *more]) if d in search.open.get(d.key, ())]
+    if not mine:
+        return
+    evidence = [
+        Evidence("ledger", f"Version {entry.version} is recorded as applied."),
+        Evidence(
+            "replay",
+            f"It makes or changes {counted(len(keys), 'object')}, and nothing here shows any effect of it.",
+        ),
+    ]
+    if suspect.ran is False:
+        evidence.append(
             Evidence(
-                "replay",
-                f"It makes or changes {counted(len(keys), 'object')}, and nothing here shows any effect of it.",
-            ),
-        ]
-        if ran is False:
-            evidence.append(
-                Evidence(
-                    "object ids",
-                    "Too few object ids were used between the migrations before and after it: "
-                    "what it creates was never created here.",
-                )
+                "object ids",
+                "Too few object ids were used between the migrations before and after it: "
+                "what it creates was never created here.",
             )
-        shared = search.calibration.by_xid.get(entry.xmin or -1, [])
-        if len(shared) > 1:
-            evidence.append(
-                Evidence(
-                    "xmin",
-                    f"Its ledger row was written together with {len(shared) - 1} others, as a repair does.",
-                )
-            )
-        if entry.state == "out_of_order":
-            evidence.append(Evidence("ledger", "Its row was written later than those of later migrations."))
-        search.add(
-            "recorded_not_applied",
-            "consistent" if ran is False or not alone else "conjecture",
-            f"{entry.label} is recorded in {search.env}, but it never ran there",
-            search.roots_first({d.key for d in mine}),
-            entry=entry,
-            deltas=search.claim(mine),
-            evidence=evidence,
-            alternatives=[
-                ("manual_change", "Somebody may have undone every part of it by hand."),
-                *_perhaps_late(search, replay, entry, keys),
-            ],
         )
+    shared = search.calibration.by_xid.get(entry.xmin or -1, [])
+    if len(shared) > 1:
+        evidence.append(
+            Evidence(
+                "xmin",
+                f"Its ledger row was written together with {len(shared) - 1} others, as a repair does.",
+            )
+        )
+    if entry.state == "out_of_order":
+        evidence.append(Evidence("ledger", "Its row was written later than those of later migrations."))
+    needing = listed(e.label for e in suspect.needing)
+    if suspect.needing:
+        evidence.append(
+            Evidence("replay", f"Without it {needing} cannot run either, and is recorded all the same.")
+        )
+    untouched = search.calibration.exact and _untouched(search, suspect)
+    finding = search.add(
+        "recorded_not_applied",
+        "proven" if outcome and (suspect.ran is False or untouched)
+        else "consistent" if suspect.ran is False or not alone
+        else "conjecture",
+        f"{entry.label} is recorded in {search.env}, but it never ran there"
+        + (f", nor did what needs it ({needing})" if suspect.needing else ""),
+        search.roots_first({d.key for d in mine}),
+        entry=entry,
+        deltas=search.claim(mine),
+        evidence=evidence,
+        alternatives=[] if outcome and untouched else [
+            ("manual_change", "Somebody may have undone every part of it by hand."),
+            *_perhaps_late(search, replay, entry, keys),
+        ],
+    )  # fmt: skip
+    if outcome:
+        before = search.case.laboratory.residual(replay.final) if search.case.laboratory else []
+        finding.proof = proof(f"Without {entry.label}, which the ledger records", before, outcome)
+
+
+def _untouched(search: Search, suspect: Suspect) -> bool:
+    """Whether all that it would have changed was last written by migrations before it: by nobody since."""
+    if any(name is None for _, name, _ in suspect.effects):
+        return False
+    for key, name, _ in suspect.effects:
+        fact = search.actual(key)
+        xid = fact.writer(name) if fact and name else None
+        writers = search.calibration.by_xid.get(xid, []) if xid else []
+        if not writers or any(
+            e.applied is None or e.applied >= (suspect.entry.applied or 0) for e in writers
+        ):
+            return False
+    return True
 
 
 def _perhaps_late(search: Search, replay: Replay, entry: Entry, keys: list[Key]) -> Iterator[tuple[str, str]]:
