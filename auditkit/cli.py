@@ -208,7 +208,7 @@ def snapshot(ctx: click.Context, source: str, output: str | None, sql: bool, as_
     if output and not Path(output).parent.is_dir():  # said before the reading, which may take minutes
         raise ConfigError(f"cannot write {output}: no such folder; choose another place with -o")
     with _progress(ctx) as progress:
-        taken = audit.take(settings.source(source), settings, progress=progress)
+        taken = audit.take(settings.source(source), settings, logs=True, progress=progress)
     name = Path(taken.manifest["name"] or "database").name
     path = Path(output or f"{name}-{taken.manifest['captured_at'][:10]}.snapshot")
     text = taken.to_sql() if sql else ""
@@ -222,6 +222,7 @@ def snapshot(ctx: click.Context, source: str, output: str | None, sql: bool, as_
     unread = [*taken.manifest["not_checked"], *ledgers.choose(taken.ledgers).not_checked]
     summary = {**taken.manifest, "fingerprint": taken.fingerprint, "facts": len(taken)}
     summary |= {"sql": text} if sql else {"file": str(path)}
+    summary["witnesses"] = [{**w, "rows": len(w["rows"])} for w in summary.get("witnesses", ())]
     if as_json:
         _print_json({**summary, "format": "auditkit.snapshot/1", "unmodelled": taken.unmodelled})
     elif sql and not output:
@@ -494,6 +495,13 @@ def check(
 @cli.command()
 @click.argument("environments", nargs=-1, required=True)
 @click.option("--baseline", default="migrations", show_default=True, metavar="SOURCE", help="What was meant.")
+@click.option(
+    "--log",
+    "logs",
+    multiple=True,
+    metavar="FILE",
+    help="The server's log (csvlog, jsonlog or text; pgaudit's lines, too): tells who did it.",
+)
 @_gate_options
 @_json_option
 @click.pass_context
@@ -501,12 +509,13 @@ def explain(
     ctx: click.Context,
     environments: tuple[str, ...],
     baseline: str,
+    logs: tuple[str, ...],
     fail_on: str | None,
     warn_only: bool,
     as_json: bool,
 ) -> None:
     """What differs in ENVIRONMENTS from the migrations, why, and what to do."""
-    _audit(ctx, environments, baseline, fail_on, warn_only, as_json, brief=False)
+    _audit(ctx, environments, baseline, fail_on, warn_only, as_json, brief=False, logs=logs)
 
 
 def _audit(
@@ -518,13 +527,19 @@ def _audit(
     as_json: bool,
     *,
     brief: bool,
+    logs: tuple[str, ...] = (),
 ) -> None:
     from auditkit import audit
 
     settings = _settings(ctx)
     with _progress(ctx) as progress:
         result = audit.explain(
-            ",".join(environments), baseline=baseline, settings=settings, fail_on=fail_on, progress=progress
+            ",".join(environments),
+            baseline=baseline,
+            settings=settings,
+            fail_on=fail_on,
+            logs=[str(Path(log).absolute()) for log in logs],
+            progress=progress,
         )
     _show(result, as_json, brief, warn_only)
 
@@ -576,6 +591,8 @@ def _print_finding(finding: dict[str, Any]) -> None:
         line = f":{culprit['line']}" if culprit["line"] else ""
         by = f"  commit {culprit['commit'][:10]} by {culprit['author']}" if culprit["commit"] else ""
         click.echo(f"  migration {culprit['file']}{line}{by}")
+    for who in finding.get("who", ())[:2]:
+        click.echo(f"  {'who' if who['role'] or who['session_user'] else 'when'}: {_who(who)}")
     for item in finding["evidence"]:
         click.echo(f"  {item['signal']}: {item['says']}")
     if proof := finding.get("proof"):
@@ -652,6 +669,14 @@ def describe(ctx: click.Context, sources: tuple[str, ...], as_json: bool) -> Non
         raise click.exceptions.Exit(3)
 
 
+def _who(who: dict[str, Any]) -> str:
+    from auditkit.causes.who import person, place
+
+    known = who["role"] or who["session_user"]
+    parts = [person(who) if known else "", f"{who['at'][:10]} {who['at'][11:19]} UTC" if who["at"] else "", place(who)]
+    return f"{', '.join(filter(None, parts))} (by {who['joined_by']}: {who['source']})"
+
+
 @cli.command()
 @click.argument("name", metavar="NOTEBOOK")
 @click.option("-p", "--parameter", "parameters", type=(str, str), multiple=True, metavar="NAME VALUE")
@@ -691,6 +716,48 @@ def report(
     code = _exit_code(document["verdict"], warn_only)
     if code:
         raise click.exceptions.Exit(code)
+
+
+@cli.command()
+@click.argument("environment")
+@click.option("--ddl-log-sql", is_flag=True, help="Print SQL that installs a log of changes to the schema.")
+@click.option(
+    "--schema", default="auditkit_log", show_default=True, metavar="NAME", help="The schema of that log."
+)
+@click.option(
+    "--reader", default="auditkit", show_default=True, metavar="ROLE", help="The role that may read that log."
+)
+@_json_option
+@click.pass_context
+def policy(
+    ctx: click.Context, environment: str, ddl_log_sql: bool, schema: str, reader: str, as_json: bool
+) -> None:
+    """Who changed what: whether ENVIRONMENT records changes to its schema, in which way and since when.
+
+    With --ddl-log-sql: the SQL of a log that does, to be read and run by hand. Nothing is written by auditkit.
+    """
+    from auditkit import audit
+    from auditkit.history.witnesses.ddl_log_sql import installation
+
+    settings = _settings(ctx)
+    source = settings.source(environment)
+    if ddl_log_sql:
+        text = installation(schema, reader)
+        if as_json:
+            _print_json({"format": "auditkit.policy/1", "environment": source.name, "sql": text})
+        else:
+            click.echo(text, nl=False)
+        return
+    with _progress(ctx) as progress:
+        result = audit.policy(source, settings, progress=progress)
+    if as_json:
+        _print_json(result)
+        return
+    says = "changes to the schema leave a name" if result["captured"] else "changes to the schema leave no name"
+    click.echo(f"{result['environment']}: {says}")
+    for item in result["witnesses"]:
+        since = f", since {item['since'][:10]} {item['since'][11:19]} UTC" if item["since"] else ""
+        click.echo(f"  {'✓' if item['heard'] else '·'} {item['name'].replace('_', ' ')}: {item['says']}{since}")
 
 
 @cli.command()

@@ -44,7 +44,13 @@ _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "reason": _TEXT,
         "until": _DATE,
     },
-    "environments": {"url": _TEXT, "url_env": _TEXT, "snapshot": _TEXT},
+    "environments": {
+        "url": _TEXT,
+        "url_env": _TEXT,
+        "snapshot": _TEXT,
+        "logs": _LIST,
+        "log_line_prefix": _TEXT,
+    },
 }
 
 
@@ -54,13 +60,16 @@ class Source:
 
     ``type`` is ``live`` (``value`` is a libpq connection string), ``snapshot`` (``value`` is a path) or
     ``migrations`` (``value`` is a git reference, or empty for the files on disk). ``variable`` is the
-    environment variable that a live one's connection string is taken from, if it is.
+    environment variable that a live one's connection string is taken from, if it is. ``logs`` are files (or
+    patterns) of the server's log, ``log_line_prefix`` how it begins its lines, where the server cannot be asked.
     """
 
     name: str
     type: Literal["live", "snapshot", "migrations"]
     value: str = field(repr=False)
     variable: str | None = None
+    logs: tuple[str, ...] = ()
+    log_line_prefix: str | None = None
 
     @property
     def conninfo(self) -> str:
@@ -122,6 +131,9 @@ class Settings:
     environments: Mapping[str, Source] = field(default_factory=dict)
     migrations_path: str | None = None
     tool: str | None = None
+    run_code: bool = True
+    python: str | None = None
+    code_environment: Mapping[str, str] = field(default_factory=dict)
     shadow_server: str | None = None
     shadow_role: str | None = None
     out_dir: Path = Path("reports")
@@ -131,9 +143,6 @@ class Settings:
     owners: bool = True
     grants: bool = True
     comments: bool = True
-    run_code: bool = True
-    python: str | None = None
-    code_environment: Mapping[str, str] = field(default_factory=dict)
 
     def environment(self, name: str) -> Source:
         """The environment called *name*.
@@ -268,6 +277,9 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         environments=environments,
         migrations_path=os.environ.get("AUDITKIT_MIGRATIONS") or sections["migrations"].get("path"),
         tool=sections["migrations"].get("tool"),
+        run_code=sections["migrations"].get("run_code", True),
+        python=sections["migrations"].get("python"),
+        code_environment=_variables(sections["migrations"].get("environment", {}), where),
         shadow_server=None if server == "embedded" else server,
         shadow_role=sections["shadow"].get("role"),
         out_dir=base / out_dir,
@@ -277,9 +289,6 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         owners=sections["compare"].get("owners", True),
         grants=sections["compare"].get("grants", True),
         comments=sections["compare"].get("comments", True),
-        run_code=sections["migrations"].get("run_code", True),
-        python=sections["migrations"].get("python"),
-        code_environment=_variables(sections["migrations"].get("environment", {}), where),
     )
 
 
@@ -294,13 +303,15 @@ def _environments(section: Mapping[str, Any], base: Path, where: str) -> dict[st
     found: dict[str, Source] = {}
     for name, entry in section.items():
         label = f"{where}: environment {name}"
+        more: dict[str, Any] = {}
         if isinstance(entry, str):
             text = entry
         elif isinstance(entry, dict):
             _check_keys(entry, "environments", label)
+            more = {"logs": tuple(entry.get("logs", ())), "log_line_prefix": entry.get("log_line_prefix")}
             if "url_env" in entry:
                 variable = entry["url_env"]
-                found[name] = Source(name, "live", os.environ.get(variable, ""), variable)
+                found[name] = Source(name, "live", os.environ.get(variable, ""), variable, **more)
                 continue
             text = entry.get("url") or entry.get("snapshot") or ""
         else:
@@ -312,11 +323,22 @@ def _environments(section: Mapping[str, Any], base: Path, where: str) -> dict[st
             raise ConfigError(f'{label}: is empty; write {_word(name)} = "service=…"')
         if "://" not in text and "=" not in text:
             path = Path(text) if Path(text).is_absolute() else base / text
-            found[name] = Source(name, "snapshot", str(path))
+            found[name] = Source(name, "snapshot", str(path), **more)
             continue
         _refuse_password(text, label)
-        found[name] = Source(name, "live", text)
+        found[name] = Source(name, "live", text, **more)
     return found
+
+
+def _variables(section: Mapping[str, Any], where: str) -> dict[str, str]:
+    """What the process of a migration tool finds in its environment."""
+    for name, value in section.items():
+        label = f"{where}: [migrations] environment: {name}"
+        if not isinstance(value, str):
+            raise ConfigError(f'{label}: must be a text in quotes, like "{{shadow}}"')
+        if re.match(r"\w+(\+\w+)?://[^{]*@", value):
+            raise ConfigError(f'{label}: names a server; migrations are replayed on the shadow only: "{{shadow}}"')
+    return dict(section)
 
 
 def _refuse_password(conninfo: str, label: str) -> None:
@@ -329,17 +351,6 @@ def _refuse_password(conninfo: str, label: str) -> None:
             f"{label}: holds a password; settings files are shared, so put it in ~/.pgpass, a service file, or a "
             'variable named by url_env = "…"'
         )
-
-def _variables(section: Mapping[str, Any], where: str) -> dict[str, str]:
-    """What the process of a migration tool finds in its environment."""
-    for name, value in section.items():
-        label = f"{where}: [migrations] environment: {name}"
-        if not isinstance(value, str):
-            raise ConfigError(f'{label}: must be a text in quotes, like "{{shadow}}"')
-        if re.match(r"\w+(\+\w+)?://[^{]*@", value):
-            raise ConfigError(f'{label}: names a server; migrations are replayed on the shadow only: "{{shadow}}"')
-    return dict(section)
-
 
 
 def _supabase_local(base: Path) -> Source | None:

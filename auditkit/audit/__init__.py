@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from auditkit.audit.blaming import blame, describe
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
+    from auditkit.audit.policy import policy
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
@@ -24,6 +25,7 @@ __all__ = [
     "diff",
     "explain",
     "history",
+    "policy",
     "pull",
     "report",
     "scheduled",
@@ -38,6 +40,7 @@ _HOME = {
     "diff": "reading",
     "explain": "explaining",
     "history": "reading",
+    "policy": "policy",
     "pull": "pulling",
     "report": "reports",
     "scheduled": "reports",

@@ -85,6 +85,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "migration": finding.culprit.as_dict() if finding.culprit else None,
         "evidence": [{"signal": e.signal, "says": e.says} for e in finding.evidence],
         "alternatives": [{"cause": cause, "says": says} for cause, says in finding.alternatives],
+        "who": [who.as_dict() for who in finding.who],
         "proof": finding.proof.as_dict() if finding.proof else None,
     }
 

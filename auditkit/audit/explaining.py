@@ -18,7 +18,7 @@ from auditkit.causes.case import Case
 from auditkit.causes.explain import explain as find_causes
 from auditkit.config import Settings
 from auditkit.errors import AuditError, ConfigError
-from auditkit.history import ledgers
+from auditkit.history import ledgers, witnesses
 from auditkit.history.dialect import translated
 from auditkit.history.files import Migrations
 from auditkit.history.states import HistoryMatrix, states
@@ -40,6 +40,7 @@ def explain(
     command: str = "",
     taken: Mapping[str, Snapshot] | None = None,
     at: str = "",
+    logs: Sequence[str] = (),
     progress: Tell = silent,
 ) -> Audit:
     """What differs in the environments from what was meant, why, and what to do: an :class:`Audit`.
@@ -52,6 +53,7 @@ def explain(
         schemas: compare these schemas only.
         taken: snapshots that were taken already, by environment.
         at: when the audit was made (ISO 8601), instead of now.
+        logs: files of the server's log, instead of those that the settings name; for one environment only.
 
     Raises:
         ConfigError: an argument or a setting is wrong, or there are no migrations.
@@ -64,6 +66,12 @@ def explain(
     fail_on = config.check_severity(fail_on or settings.fail_on)
     sources = settings.sources(environments)
     against = settings.source(baseline)
+    if logs:
+        if len(sources) != 1:
+            raise ConfigError(
+                "--log belongs to one environment; name only that, or write logs = [\"…\"] for each in auditkit.toml"
+            )
+        sources = [replace(sources[0], logs=tuple(logs))]
     migrations = (
         migrations_of(settings, ref=against.value or None)
         if against.type == "migrations"
@@ -118,7 +126,8 @@ def explain_one(
 ) -> Explained:
     history = ledgers.choose(snapshot.ledgers, migrations.tool if migrations else None)
     notes = [
-        {"environment": name, **item} for item in (*history.not_checked, *snapshot.manifest["not_checked"])
+        {"environment": name, **item}
+        for item in (*history.not_checked, *snapshot.manifest["not_checked"], *witnesses.not_checked(snapshot))
     ]
     if meant is None:
         assert migrations is not None
@@ -160,3 +169,8 @@ def explain_one(
     calibration = calibrate(case)
     findings = find_causes(case, calibration)
     return Explained(case, compared, findings, calibration, replayed, history)
+        heard=witnesses.heard(snapshot),
+        scope=scope,
+        laboratory=Laboratory(ground, lambda state: held_against(state).deltas, progress)
+        if replayed.applied and (ground := replayed.applied.ground)
+        else None,

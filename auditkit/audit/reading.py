@@ -27,12 +27,21 @@ if TYPE_CHECKING:
 # imported where it is used.
 
 
-def take(source: Source, settings: Settings, *, progress: Tell = silent) -> Snapshot:
+def take(source: Source, settings: Settings, *, logs: bool = False, progress: Tell = silent) -> Snapshot:
     """A snapshot of *source*: captured, loaded, or the end state of a replay of the migrations.
+
+    With *logs* the files of the server's log that the settings name are heard as well.
 
     Raises:
         ConnectionFailed, Unreadable, SnapshotCorrupt, ConfigError, ServerFailed: in one line each.
     """
+    if logs and source.logs:
+        from auditkit.history import witnesses
+
+        found = take(source, settings, progress=progress)
+        more = witnesses.read_logs(source.logs, found, settings.root, source.log_line_prefix)
+        found.manifest["witnesses"] = [*found.manifest.get("witnesses", ()), *more]
+        return found
     if source.type == "snapshot":
         if not Path(source.value).is_file():
             raise ConfigError(
@@ -90,7 +99,7 @@ def read_all(
 
     def one(source: Source) -> Snapshot | AuditError:
         try:
-            return take(source, settings)
+            return take(source, settings, logs=True)
         except ConfigError:
             raise
         except AuditError as error:
@@ -275,11 +284,15 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     from auditkit.history import platform
 
     managed: frozenset[str] = frozenset()
+    from auditkit.history.witnesses import ddl_log
     if any(platform.is_supabase(snapshot) for snapshot in snapshots):
         managed = frozenset(platform.MANAGED_SCHEMAS)
     tables = {f"{r['schema']}.{r['table']}" for s in snapshots for r in s.ledgers}
     return Scope(
-        managed=managed,
+        managed=managed | logs,
+        apart=frozenset(key for s in snapshots for key in ddl_log.triggers(s)),
+    # A log of changes is no change: its schema is counted as managed, like a platform's.
+    logs = {place[0] for s in snapshots if (place := ddl_log.place(s))}
         still_compared=platform.USERS_KINDS,
         ledgers=frozenset(tables),
         schemas=frozenset(settings.schemas),

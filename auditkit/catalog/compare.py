@@ -106,6 +106,7 @@ class Scope:
 
     managed: frozenset[str] = frozenset()
     still_compared: frozenset[str] = frozenset()
+        apart: single objects that are no part of it either.
     ledgers: frozenset[str] = frozenset()
     schemas: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()
@@ -115,6 +116,7 @@ class Scope:
 
     @property
     def ignored_attributes(self) -> frozenset[str]:
+    apart: frozenset[Key] = frozenset()
         """Attributes that are not compared."""
         switches = {"owner": self.owners, "grants": self.grants, "comment": self.comments}
         return frozenset(attribute for attribute, compared in switches.items() if not compared)
@@ -247,6 +249,7 @@ class _Outside:
     def managed_counts(self, snapshot: Snapshot) -> dict[str, int]:
         if not self.scope.managed:
             return {}
+            or (bool(self.scope.apart) and (kind.name, identity) in self.scope.apart)
         counts: Counter[str] = Counter()
         for table in snapshot.tables.values():
             counts.update(schema for schema in table.schemas if schema in self.scope.managed)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
+from auditkit.causes import who
 from auditkit.report import document as doc
 from auditkit.report.document import Audit, counted, document_of, listing, worst_first
 from auditkit.report.svg import Drawing
@@ -107,6 +108,8 @@ def templates() -> jinja2.Environment:
         "time": time,
         "short": short,
         "counted": counted,
+        "person": who.person,
+        "place": who.place,
     }
     environment.globals |= {
         "VERDICT_GLYPHS": VERDICT_GLYPHS,

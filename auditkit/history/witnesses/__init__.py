@@ -8,16 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog.snapshot import Snapshot
-from auditkit.history.witnesses import commit_times, ddl_log, statements
+from auditkit.history.witnesses import commit_times, ddl_log, server_log, statements
 from auditkit.history.witnesses.testimony import Heard, Testimony
 
 if TYPE_CHECKING:
     import psycopg
 
-__all__ = ["LIMIT", "WITNESSES", "Heard", "Testimony", "Witness", "heard", "not_checked", "read"]
+__all__ = ["LIMIT", "WITNESSES", "Heard", "Testimony", "Witness", "heard", "not_checked", "read", "read_logs"]
 
 #: So much of each witness is kept in a snapshot: what matters most, then the latest.
 LIMIT = 1000
@@ -100,6 +101,19 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> list[Record
         if record is not None:
             records.append(plain(witness.name, record))
     return records
+
+
+def read_logs(
+    patterns: Sequence[str], snapshot: Snapshot, root: Path, prefix: str | None = None
+) -> list[Record]:
+    """What the server's log files say, in the same form; see ``server_log.read``.
+
+    Raises:
+        ConfigError: a file is not there, cannot be read, or is no log in a form that is known.
+    """
+    if not patterns:
+        return []
+    return [plain("server_log", server_log.read(patterns, snapshot, LIMIT, root=root, prefix=prefix))]
 
 
 def plain(name: str, record: Mapping[str, Any]) -> Record:

@@ -31,6 +31,17 @@ _DDL = re.compile(
     r"import\s+foreign\s+schema)\b",
     re.I,
 )
+_SORT = re.compile(
+    r"(?:\s+(?:or\s+replace|if\s+(?:not\s+)?exists|unique|unlogged|recursive|constraint|temp|temporary|global|local))*"
+    r"\s+(materialized\s+view|foreign\s+table|foreign\s+data\s+wrapper|event\s+trigger|default\s+privileges|"
+    r"user\s+mapping|[a-z]+)",
+    re.I,
+)
+
+
+def clean(text: str) -> str:
+    """*text* without characters that do something to a terminal."""
+    return text if text.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in text)
 
 
 def masked(statement: str) -> str:
@@ -38,14 +49,19 @@ def masked(statement: str) -> str:
     text = statement[: 8 * LONGEST]
     if _SECRETIVE.search(text):
         text = _LITERAL.sub("'***'", text)
-    text = " ".join(redact(text).split())
+    text = clean(" ".join(redact(text).split()))
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
 def command_of(statement: str) -> str | None:
-    """The first command in a text that changes a schema, in capitals; None if there is none."""
-    found = _DDL.search(_COMMENT.sub(" ", statement[: 64 * LONGEST]))
-    return " ".join(found[1].upper().split()) if found else None
+    """The first command in a text that changes a schema, as ``ALTER TABLE``; None if there is none."""
+    text = _COMMENT.sub(" ", statement[: 64 * LONGEST])
+    found = _DDL.search(text)
+    if found is None:
+        return None
+    command = " ".join(found[1].upper().split())
+    sort = _SORT.match(text, found.end()) if command in ("CREATE", "ALTER", "DROP") else None
+    return f"{command} {' '.join(sort[1].upper().split())}" if sort else command
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,11 @@ class Testimony:
     objects: tuple[Key, ...] = ()
     dropped: bool = False
     unsure: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("source", "role", "session_user", "client", "application", "command"):
+            if (value := getattr(self, name)) is not None and not value.isprintable():
+                object.__setattr__(self, name, clean(value))
 
     def as_dict(self) -> dict[str, Any]:
         """As a snapshot keeps it: only what is known."""
@@ -152,6 +173,11 @@ class Heard:
         wanted = set(xids)
         times = {self.commits[xid] for xid in wanted if xid in self.commits}
         return wanted | {xid for at in times for xid in self._by_commit[at]}
+
+    @cached_property
+    def unnamed(self) -> list[Testimony]:
+        """The statements of which a witness knows only the text."""
+        return [t for t in self.testimonies if not t.objects and t.statement]
 
     @cached_property
     def _by_commit(self) -> dict[str, list[int]]:
