@@ -135,10 +135,10 @@ def _guard_sql(version: int) -> str:
 
 @cache
 def _touched_sql(version: int, catalogs: frozenset[str]) -> str:
-    """Rows of *catalogs* written by a transaction or later ones; those of temporary objects lead to no fact."""
+    """Rows of *catalogs* written by some transactions; those of temporary objects lead to no fact."""
     parts = [
         f"SELECT '{w.catalog}', {w.classid}::oid, {w.oid}, {w.subid}::int4, {w.anchor or w.oid}, xmin, {w.kinds} "
-        f"FROM {w.catalog} WHERE ({w.where}) AND age(xmin) <= (SELECT age(%(since)s::text::xid))"
+        f"FROM {w.catalog} WHERE ({w.where}) AND xmin = ANY(%(xids)s::xid[])"
         for w in WATCHED
         if version // 10000 >= w.since and w.catalog in catalogs
     ]
@@ -377,6 +377,7 @@ class _Builder:
         self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
         self.waiting: list[tuple[Kind, _Result, list[tuple[Any, ...]]]] = []
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
+        self.undefined: dict[str, set[int]] = defaultdict(set)  # what has no definition of its own
         self.handed_out: Counter[str] = Counter()
         self._shared: dict[Any, Any] = {}
         self._lock = threading.Lock()
@@ -411,7 +412,7 @@ class _Builder:
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
         count, share = len(rows), self._shared.setdefault
         columns: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
-        if kind.shares_definitions:
+        if kind.shares_definitions and not self.apart(kind):
             columns["definition"] = [*map(result.definitions.get, columns["oid"])]
         empty: list[Any] = [None] * count
         oids, subids = columns["oid"], columns.get("subid", [0] * count)
@@ -422,7 +423,7 @@ class _Builder:
         if kind.name not in self.tables:
             codes = dict(zip(result.names, result.types, strict=True))
             self.specs[kind.name] = [(name, codes.get(name, 0)) for name in attributes]
-            own = (*attributes, "definition") if _deparsed_apart(kind) else tuple(attributes)
+            own = (*attributes, "definition") if self.apart(kind) else tuple(attributes)
             self.tables[kind.name] = Table(kind.name, own + COMMON)
             self.raw[kind.name] = []
         table, start = self.tables[kind.name], len(self.tables[kind.name])
@@ -467,6 +468,8 @@ class _Builder:
             self.report.torn.add(f"{kind.name} names")
             identities = [identity or "?" for identity in identities]
 
+        if kind.shares_definitions and self.apart(kind):
+            self.undefined[kind.name].update(compress(oids, [head is None for head in columns["head"]]))
         table.identities += identities
         table.names += map(share, names, names)
         table.schemas += schemas
@@ -515,11 +518,21 @@ class _Builder:
         """Portions of what has to be deparsed in statements of its own, as far as it has not been handed out."""
         jobs = []
         for name, table in self.tables.items():
-            if _deparsed_apart(KINDS[name]):
-                for i in range(self.handed_out[name], len(table), VIEWS_PER_STATEMENT):
-                    jobs.append((KINDS[name], list(table.oids[i : i + VIEWS_PER_STATEMENT])))
+            if self.apart(KINDS[name]):
+                wanted = [
+                    oid for oid in table.oids[self.handed_out[name] :] if oid not in self.undefined[name]
+                ]
+                for i in range(0, len(wanted), VIEWS_PER_STATEMENT):
+                    jobs.append((KINDS[name], wanted[i : i + VIEWS_PER_STATEMENT]))
                 self.handed_out[name] = len(table)
         return jobs
+
+    def apart(self, kind: Kind) -> bool:
+        """Whether definitions are asked for once the rows are known.
+
+        Finding out which ones read alike pays where there are many, not for what one migration touched.
+        """
+        return bool(kind.definition) and (self.only is not None or not kind.shares_definitions)
 
     def finish(
         self,
@@ -538,7 +551,7 @@ class _Builder:
             kind, table = KINDS[name], self.tables[name]
             convert = self._converter(kind, types)
             raw = self.raw.pop(name)
-            if _deparsed_apart(kind):
+            if self.apart(kind):
                 texts = self.definitions[name]
                 for oid, row in zip(table.oids, raw, strict=True):
                     own = convert(row)
@@ -630,10 +643,6 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return columns
 
 
-def _deparsed_apart(kind: Kind) -> bool:
-    return bool(kind.definition) and not kind.shares_definitions
-
-
 def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
     """Positions within each oid without gaps: 1, 2, 4 becomes 1, 2, 3."""
     ranks = list(positions)
@@ -689,7 +698,8 @@ def _read(
         session: Connection = connection,
         portion: tuple[int, int] | None = None,
     ) -> None:
-        result = _defined(session, group[0], result, report)
+        if not builder.apart(group[0]):
+            result = _defined(session, group[0], result, report)
         if result.error is not None and result.error.sqlstate == _LOCK_TIMEOUT:
             result = _around_locks(session, server, group, portion, report)
             result = _defined(session, group[0], result, report)
@@ -1110,8 +1120,8 @@ def _keep_plans(connection: Connection, server: _Server) -> None:
         server.plans_kept = True
 
 
-def touched(connection: Connection, since: int, catalogs: Collection[str] | None = None) -> Touched:
-    """Catalog rows of users written by transaction *since* or a later one.
+def touched(connection: Connection, xids: Iterable[int], catalogs: Collection[str] | None = None) -> Touched:
+    """Catalog rows of users written by the transactions *xids*.
 
     Deleted rows leave no trace here. Takes a few milliseconds: it reads all user rows of the catalogs that may hold
     some, which *catalogs* names if that is known.
@@ -1122,7 +1132,7 @@ def touched(connection: Connection, since: int, catalogs: Collection[str] | None
     if not (wanted := watched.intersection(watched if catalogs is None else catalogs)):
         return Touched(())
     query = _touched_sql(server.version, frozenset(wanted))
-    return Touched(tuple(_run_prepared(connection, [(query, {"since": since % 2**32})])[0].rows))
+    return Touched(tuple(_run_prepared(connection, [(query, {"xids": _oids(xids)})])[0].rows))
 
 
 def read_facts(

@@ -33,7 +33,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from auditkit.catalog.belongings import named
@@ -272,6 +272,7 @@ _ONLY = re.compile(r"\{only ([^}]*)\}")
 _SLICE = re.compile(r"\{slice ([^}]*)\}")
 
 
+@lru_cache(maxsize=1000)
 def render(
     query: str,
     version: int,

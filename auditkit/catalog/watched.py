@@ -104,7 +104,8 @@ WATCHED: tuple[Watched, ...] = (
     Watched(
         "pg_depend",
         "objid",
-        where="(classid, objid) IN (SELECT 1259::oid, seqrelid FROM pg_sequence) AND deptype = 'a'",
+        where="classid = 1259 AND objid >= 16384 AND deptype = 'a' "
+        "AND EXISTS (SELECT FROM pg_sequence s WHERE s.seqrelid = objid)",
     ),
     Watched(
         "pg_description",

@@ -11,7 +11,7 @@ from auditkit.catalog.kind import CATALOGS
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact, Key, Snapshot
 from auditkit.history.shadow.replayed import Change
-from auditkit.history.shadow.running import SCHEMA, Ran, Traces, excerpt, statement_of, traces_of
+from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
 
 if TYPE_CHECKING:
     import psycopg
@@ -24,7 +24,6 @@ class Seen:
     number: int
     ran: Ran
     since: int
-    traces: Traces
     touched: capture.Touched | None
     facts: list[Fact]
 
@@ -76,24 +75,19 @@ class Follower:
 
     def look(self, number: int, ran: Ran, since: int) -> Seen:
         """Read what step *number* touched, whose first transaction id was *since*."""
-        traces = traces_of(self.reader, number, ran, since)
-        touched = None if self.always_full else capture.touched(self.reader, since, traces.catalogs)
+        touched = (
+            None if self.always_full else capture.touched(self.reader, range(since, ran.next), ran.catalogs)
+        )
         facts = [] if touched is not None and not touched else self._read(touched)
         # Cluster-wide facts have no anchor, and several may share an address.
         if touched and any(f.anchor and self.keys.get(f.address, f.key) != f.key for f in facts):
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
             touched, facts = None, self._read()
-        return Seen(number, ran, since, traces, touched, facts)
+        return Seen(number, ran, since, touched, facts)
 
     def follow(self, seen: Seen) -> None:
         """Bring the facts up to date with what was seen after a step, and tell which statement made what."""
-        number, ran, since, traces, dropped = (
-            seen.number,
-            seen.ran,
-            seen.since,
-            seen.traces,
-            seen.traces.dropped,
-        )
+        number, ran, since, dropped = seen.number, seen.ran, seen.since, seen.ran.dropped
         before = self.facts.copy()
         changed: dict[Key, Fact | None] = {}
         if seen.touched is None:
@@ -120,10 +114,10 @@ class Follower:
                 assert earlier is not None
                 xids = [x for a, x in dropped.items() if a == earlier.address or a[1] == earlier.anchor]
                 xids = xids or self._written(earlier, since, renamed=True)
-            index = max((i for x in xids if (i := statement_of(traces.marks, x)) is not None), default=None)
+            index = max((i for x in xids if (i := statement_of(ran.marks, x)) is not None), default=None)
             statement = ran.statements[index] if index is not None else None
             line, text = (statement.line, excerpt(statement.text)) if statement else (None, None)
-            rows = _lines(fact, since, traces, ran) if fact is not None else {}
+            rows = _lines(fact, since, ran) if fact is not None else {}
             self.timeline.setdefault(key, []).append(Change(number, line, text, fact, rows))
 
     def _written(self, fact: Fact, since: int, *, renamed: bool = False) -> list[int]:
@@ -152,9 +146,9 @@ class Follower:
         return {f.key: f.attributes for f in final.iter()} == {k: f.attributes for k, f in self.facts.items()}
 
 
-def _lines(fact: Fact, since: int, traces: Traces, ran: Ran) -> dict[str, int]:
+def _lines(fact: Fact, since: int, ran: Ran) -> dict[str, int]:
     """Catalog → line of the statement that wrote the row there last; nothing if one statement wrote them all."""
-    written = {catalog: statement_of(traces.marks, xid) for catalog, xid in fact.rows.items() if xid >= since}
+    written = {catalog: statement_of(ran.marks, xid) for catalog, xid in fact.rows.items() if xid >= since}
     lines = {catalog: ran.statements[i].line for catalog, i in written.items() if i is not None}
     return lines if len(set(lines.values())) > 1 else {}
 

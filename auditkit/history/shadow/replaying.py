@@ -136,9 +136,10 @@ def _run_steps(
         since = next_xid(reader)
 
         def start(number: int) -> Begun | None:
-            scratch.reset(runner)
+            scratch.cleared(runner)
             return begin(runner, number, steps[number]) if number < len(steps) else None
 
+        scratch.clear(runner)
         begun = start(first)
         while begun:
             number, step = begun.number, begun.step
@@ -147,9 +148,10 @@ def _run_steps(
             statements += len(ran.statements)
             if ran.failure:
                 failures.append(ran.failure)
+            scratch.clear(runner)  # the session, while we look
             seen = follower.look(number, ran, since)
-            used[number] = Used(since, frozenset(xid for xid, _ in seen.traces.marks), whole=not ran.marks)
-            since = seen.traces.next
+            used[number] = Used(since, frozenset(xid for xid, _ in ran.marks), ran.whole)
+            since = ran.next
             begun = start(number + 1)  # it runs while we make out what this one did
             follower.follow(seen)
         execute(

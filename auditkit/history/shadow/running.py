@@ -27,7 +27,7 @@ _NEXT_XID = "pg_snapshot_xmax(pg_current_snapshot())::text::int8"
 
 OWN_OBJECTS = f"""
 CREATE SCHEMA {SCHEMA};
-CREATE TABLE {SCHEMA}.mark (step int NOT NULL, statement int NOT NULL, catalogs text[]);
+CREATE TABLE {SCHEMA}.mark (statement int NOT NULL);
 CREATE TABLE {SCHEMA}.catalog AS SELECT oid, relname::text AS name FROM pg_class WHERE oid < 16384 AND relkind = 'r';
 CREATE TABLE {SCHEMA}.dropped (classid oid, objid oid, objsubid int, object_type text, identity text);
 CREATE FUNCTION {SCHEMA}.on_drop() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER
@@ -42,13 +42,16 @@ GRANT USAGE ON SCHEMA {SCHEMA} TO PUBLIC;
 GRANT ALL ON ALL TABLES IN SCHEMA {SCHEMA} TO PUBLIC;
 """
 
-_TRACES = f"""
-    SELECT ARRAY(SELECT ARRAY[xmin::text::int8, statement] FROM {SCHEMA}.mark
-                 WHERE step = %(step)s AND catalogs IS NULL),
-           (SELECT catalogs FROM {SCHEMA}.mark WHERE step = %(step)s AND catalogs IS NOT NULL),
-           ARRAY(SELECT ARRAY[classid::int8, objid::int8, objsubid, xmin::text::int8] FROM {SCHEMA}.dropped
-                 WHERE xmin::text::int8 >= %(since)s),
-           {_NEXT_XID}"""
+#: What a migration says of itself goes back with its own results, each with a first column of such a name.
+_MARK, _CATALOGS, _DROPPED, _NEXT = "auditkit_mark", "auditkit_catalogs", "auditkit_dropped", "auditkit_next"
+#: The server counts what a transaction writes to each table; a counter that is off says nothing.
+_WRITTEN = (
+    f"SELECT array_to_string(ARRAY(SELECT name FROM {SCHEMA}.catalog WHERE pg_stat_get_xact_tuples_inserted(oid) "
+    f"+ pg_stat_get_xact_tuples_updated(oid) > 0), ',') AS {_CATALOGS} WHERE current_setting('track_counts')::bool"
+)
+_GONE = f"DELETE FROM {SCHEMA}.dropped RETURNING xmin AS {_DROPPED}, classid, objid, objsubid"
+_OVER = f"SELECT {_NEXT_XID} AS {_NEXT}"
+_OURS = frozenset({_MARK, _CATALOGS, _DROPPED, _NEXT})
 
 #: A file that fails inside a transaction with one of these is run again statement by statement, each
 #: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
@@ -62,16 +65,29 @@ _TRANSACTION_WORDS = frozenset(
 _NOT_WITHIN = _TRANSACTION_WORDS | {"set"}
 
 
+#: Rows that our own statements returned: the name of their first column, and the values.
+Told = list[tuple[str, list[str]]]
+
+
 @dataclass(frozen=True)
 class Ran:
-    """The outcome of one migration: what it ran and why it failed, if it did.
+    """The outcome of one migration: what it ran, why it failed, if it did, and the traces it left.
 
-    ``marks`` are the first transaction ids of those statements that could not leave a marker row.
+    Attributes:
+        marks: first transaction id of each statement and its number, ascending.
+        catalogs: the catalogs it wrote to, if that is known.
+        dropped: address of each object it dropped → the transaction that did.
+        next: no later migration has an older transaction.
+        whole: it ran in one transaction.
     """
 
     statements: list[Statement]
-    marks: list[tuple[int, int]]
     failure: Failure | None
+    marks: list[tuple[int, int]]
+    catalogs: list[str] | None
+    dropped: dict[Address, int]
+    next: int
+    whole: bool
 
 
 @dataclass(frozen=True)
@@ -90,9 +106,9 @@ def begin(runner: psycopg.Connection[Any], number: int, step: Step) -> Begun:
         return Begun(number, step, [], None)
     statements = split(_without_client_commands(step.sql))
     own_transaction = any(_first_word(s.text) in _TRANSACTION_WORDS for s in statements)
-    sql = _in_one_transaction(number, statements) if step.transactional and not own_transaction else None
+    sql = _in_one_transaction(statements) if step.transactional and not own_transaction else None
     if sql is not None:
-        _send(runner, sql)
+        send(runner, sql)
     return Begun(number, step, statements, sql)
 
 
@@ -101,16 +117,19 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun:
     number, step, statements = begun.number, begun.step, begun.statements
     if step.code is not None:
         return step.code.run(runner, reader, number, step)
+    told: Told = []
     if begun.sent is not None:
-        error = _finish(runner, begun.sent)
+        error = finish(runner, begun.sent, told)
         if error is None:
-            return Ran(statements, [], None)
+            return _ran(statements, None, [], told)
         execute(runner, "ROLLBACK")
         if error.sqlstate not in _NEEDS_AUTOCOMMIT:
             # Once more, one by one, to learn which statement it was.
-            return Ran(statements, [], _locate(runner, number, statements) or error.at(number, statements[0]))
+            failure = _locate(runner, number, statements) or error.at(number, statements[0])
+            return after(runner, statements, failure, [], [])
     from psycopg.pq import TransactionStatus
 
+    told = []
     marks: list[tuple[int, int]] = []
     for index, statement in enumerate(statements):
         marks.append((next_xid(reader), index))
@@ -120,7 +139,7 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun:
         ):
             # All statements of the file's own transaction would else share one transaction id.
             marks.pop()
-            error = execute(runner, _marked(number, index, statement))
+            error = execute(runner, _marked(index, statement), told)
             if error is not None:
                 error = replace(error, position=max(error.position - len(_SAVEPOINT) - 1, 0))
         else:
@@ -128,28 +147,70 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun:
         if error is not None:
             if execute(runner, "ROLLBACK") is not None:  # outside a transaction it only warns
                 raise ServerFailed(f"the shadow server stopped while it ran {step.file or step.version}")
-            return Ran(statements, marks, error.at(number, statement))
+            return after(runner, statements, error.at(number, statement), marks, told)
     execute(runner, "COMMIT")
-    return Ran(statements, marks, None)
+    return after(runner, statements, None, marks, told)
 
 
-def _in_one_transaction(number: int, statements: Sequence[Statement]) -> str:
-    parts = [_marked(number, index, statement) for index, statement in enumerate(statements)]
-    # The server counts what a transaction writes to each table; a counter that is off says nothing.
-    written = (
-        f"INSERT INTO {SCHEMA}.mark SELECT {number}, {len(parts)}, ARRAY(SELECT name FROM {SCHEMA}.catalog WHERE"
-        " pg_stat_get_xact_tuples_inserted(oid) + pg_stat_get_xact_tuples_updated(oid) > 0)"
-        " WHERE current_setting('track_counts')::bool"
+def marked_since(runner: psycopg.Connection[Any], xid: int) -> Told:
+    """The markers that others than ``run`` have left."""
+    told: Told = []
+    execute(
+        runner,
+        f"SELECT xmin AS {_MARK}, statement FROM {SCHEMA}.mark WHERE xmin::text::int8 >= {xid}",
+        told,
     )
-    return ";".join(["BEGIN", *parts, written, "COMMIT"])
+    return told
 
 
-def _marked(number: int, index: int, statement: Statement) -> str:
+def after(
+    runner: psycopg.Connection[Any],
+    statements: list[Statement],
+    failure: Failure | None,
+    marks: list[tuple[int, int]],
+    told: Told,
+) -> Ran:
+    """The outcome of a migration that could not tell what it dropped within its own transaction.
+
+    Args:
+        marks: the first transaction ids of those statements that could not leave a marker row.
+        told: what the others have left.
+    """
+    execute(runner, f"{_GONE};{_OVER}", told)
+    return _ran(statements, failure, marks, told)
+
+
+def _ran(
+    statements: list[Statement], failure: Failure | None, marks: list[tuple[int, int]], told: Told
+) -> Ran:
+    rows: dict[str, list[list[str]]] = {_MARK: [], _CATALOGS: [], _DROPPED: [], _NEXT: []}
+    for name, row in told:
+        rows[name].append(row)
+    if not rows[_NEXT]:
+        raise ServerFailed("the shadow session was ended; does a migration terminate sessions?")
+    catalogs = rows[_CATALOGS][-1][0] if rows[_CATALOGS] else None
+    return Ran(
+        statements,
+        failure,
+        sorted(marks + [(int(xid), int(index)) for xid, index in rows[_MARK]]),
+        None if catalogs is None else catalogs.split(","),
+        {(int(classid), int(oid), int(subid)): int(xid) for xid, classid, oid, subid in rows[_DROPPED]},
+        int(rows[_NEXT][-1][0]),
+        whole=not marks,
+    )
+
+
+def _in_one_transaction(statements: Sequence[Statement]) -> str:
+    parts = [_marked(index, statement) for index, statement in enumerate(statements)]
+    return ";".join(["BEGIN", *parts, _GONE, _WRITTEN, "COMMIT", _OVER])
+
+
+def _marked(index: int, statement: Statement) -> str:
     return ";".join(
         [
             _SAVEPOINT,
             statement.text + "\n",  # a final -- comment must not swallow the semicolon
-            f"INSERT INTO {SCHEMA}.mark VALUES ({number}, {index})",
+            f"INSERT INTO {SCHEMA}.mark VALUES ({index}) RETURNING xmin AS {_MARK}, statement",
             "RELEASE SAVEPOINT auditkit",
         ]
     )
@@ -185,13 +246,16 @@ class Error:
         return Failure(number, line, self.message, self.sqlstate, excerpt(statement.text))
 
 
-def execute(connection: psycopg.Connection[Any], sql: str) -> Error | None:
-    """Run *sql* as one simple query, as psql and most migration tools do; None when it succeeded."""
-    _send(connection, sql)
-    return _finish(connection, sql)
+def execute(connection: psycopg.Connection[Any], sql: str, told: Told | None = None) -> Error | None:
+    """Run *sql* as one simple query, as psql and most migration tools do; None when it succeeded.
+
+    *told* gets what our own statements among it return.
+    """
+    send(connection, sql)
+    return finish(connection, sql, told)
 
 
-def _send(connection: psycopg.Connection[Any], sql: str) -> None:
+def send(connection: psycopg.Connection[Any], sql: str) -> None:
     from psycopg import OperationalError
 
     if "\x00" not in sql:
@@ -199,13 +263,13 @@ def _send(connection: psycopg.Connection[Any], sql: str) -> None:
             connection.pgconn.send_query(sql.encode("utf-8"))
 
 
-def _finish(connection: psycopg.Connection[Any], sql: str) -> Error | None:
+def finish(connection: psycopg.Connection[Any], sql: str, told: Told | None = None) -> Error | None:
     """Wait until *sql*, which was sent, has run."""
     from psycopg.pq import DiagnosticField, ExecStatus
 
     if "\x00" in sql:
         return Error("22021", "the file holds a NUL byte, which SQL text cannot", 0)
-    result = _wait(connection.pgconn)
+    result = _wait(connection.pgconn, told)
     if result.status == ExecStatus.COPY_IN:
         connection.pgconn.put_copy_end(b"rows are not replayed")
         while (rest := connection.pgconn.get_result()) is not None:
@@ -225,7 +289,7 @@ def _finish(connection: psycopg.Connection[Any], sql: str) -> Error | None:
     return Error(field_of(DiagnosticField.SQLSTATE), message, int(position) if position.isdigit() else 0)
 
 
-def _wait(pgconn: PGconn) -> PGresult:
+def _wait(pgconn: PGconn, told: Told | None) -> PGresult:
     """The last result; Ctrl-C is heard while the server works, as libpq's own waiting goes on until it is done."""
     from psycopg import OperationalError
     from psycopg.pq import ExecStatus
@@ -244,6 +308,11 @@ def _wait(pgconn: PGconn) -> PGresult:
                 raise ServerFailed("the shadow session was ended; does a migration terminate sessions?")
             return last
         last = result
+        if told is not None and result.nfields and (name := (result.fname(0) or b"").decode()) in _OURS:
+            told += [
+                (name, [(result.get_value(i, j) or b"").decode() for j in range(result.nfields)])
+                for i in range(result.ntuples)
+            ]
         if result.status in (ExecStatus.COPY_IN, ExecStatus.COPY_OUT, ExecStatus.COPY_BOTH):
             return result
 
@@ -272,36 +341,6 @@ def _first_word(text: str) -> str:
 def excerpt(text: str, width: int = 160) -> str:
     flat = " ".join(text[first_word(text) :].split())
     return flat if len(flat) <= width else flat[: width - 1] + "…"
-
-
-@dataclass(frozen=True)
-class Traces:
-    """What a migration left in our own tables.
-
-    Attributes:
-        marks: first transaction id of each statement, ascending.
-        catalogs: the catalogs it wrote to, if that is known.
-        dropped: address of each object it dropped → the transaction that did.
-        next: no later migration has an older transaction.
-    """
-
-    marks: list[tuple[int, int]]
-    catalogs: list[str] | None
-    dropped: dict[Address, int]
-    next: int
-
-
-def traces_of(reader: psycopg.Connection[Any], number: int, ran: Ran, since: int) -> Traces:
-    """The traces of step *number*, whose first transaction id was *since*."""
-    row = reader.execute(_TRACES, {"step": number, "since": since}, prepare=True).fetchone()
-    assert row
-    marks, catalogs, dropped, following = row
-    return Traces(
-        sorted(ran.marks + [(xid, index) for xid, index in marks]),
-        catalogs,
-        {(classid, oid, subid): xid for classid, oid, subid, xid in dropped},
-        following,
-    )
 
 
 def next_xid(reader: psycopg.Connection[Any]) -> int:

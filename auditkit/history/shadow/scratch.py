@@ -13,10 +13,13 @@ from auditkit.catalog.snapshot import Snapshot
 from auditkit.connect import connect, reason
 from auditkit.errors import ServerFailed
 from auditkit.history.shadow.replayed import Ground
-from auditkit.history.shadow.running import Error, excerpt, execute
+from auditkit.history.shadow.running import Error, excerpt, execute, finish, send
 
 if TYPE_CHECKING:
     import psycopg
+
+
+_CLEAR = "DISCARD ALL"
 
 
 class Scratch:
@@ -103,11 +106,19 @@ class Scratch:
 
     def reset(self, runner: psycopg.Connection[Any]) -> None:
         """Make the session as good as new."""
+        self.clear(runner)
+        self.cleared(runner)
+
+    def clear(self, runner: psycopg.Connection[Any]) -> None:
+        """Begin with ``reset``; ``cleared`` waits for the end."""
         from psycopg.pq import TransactionStatus
 
         if runner.pgconn.transaction_status != TransactionStatus.IDLE:
             execute(runner, "ROLLBACK")
-        error = execute(runner, "DISCARD ALL")
+        send(runner, _CLEAR)
+
+    def cleared(self, runner: psycopg.Connection[Any]) -> None:
+        error = finish(runner, _CLEAR)
         if error is None and self.ground.server:
             error = execute(runner, f"SET SESSION AUTHORIZATION {quote(self.ground.role)}")
         if error is not None:

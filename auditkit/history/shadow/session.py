@@ -26,7 +26,7 @@ from urllib.parse import quote
 from auditkit.connect import redact
 from auditkit.errors import NotTheShadow, ToolFailed
 from auditkit.history.shadow.replayed import Failure, Step
-from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, next_xid
+from auditkit.history.shadow.running import SCHEMA, Ran, after, excerpt, marked_since, next_xid
 from auditkit.history.split import Statement
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def run(
                 f"{code.tool} ran {step.version}, and nothing changed in the shadow database: it worked elsewhere, "
                 "or recorded nothing; run nothing more before you know where"
             )
-        return Ran(statements, marks, None)
+        return after(runner, statements, None, marks, marked_since(runner, before))
     message = redact(error["message"])
     if error["outside"] and len(session.texts) == 1:
         raise ToolFailed(
@@ -159,7 +159,7 @@ def run(
             "[migrations] environment"
         )
     failure = Failure(number, error["line"], message, error["sqlstate"], excerpt(error["statement"]))
-    return Ran(statements, marks, failure)
+    return after(runner, statements, failure, marks, marked_since(runner, before))
 
 
 def _session(code: Code, runner: psycopg.Connection[Any], step: Step) -> Session:

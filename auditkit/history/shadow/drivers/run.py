@@ -183,7 +183,7 @@ class Recorder:
 
     def after(self, number: int | None, cursor: Any) -> None:
         if number is not None:
-            cursor.execute(f"INSERT INTO {self.table} VALUES ({self.step}, {number})")
+            cursor.execute(f"INSERT INTO {self.table} VALUES ({number})")
             cursor.execute("RELEASE SAVEPOINT auditkit")
 
 
