@@ -16,6 +16,7 @@ from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.calibration import calibrate
 from auditkit.causes.case import Case
 from auditkit.causes.explain import explain as find_causes
+from auditkit.causes.laboratory import Laboratory
 from auditkit.config import Settings
 from auditkit.errors import AuditError, ConfigError
 from auditkit.history import ledgers, witnesses
@@ -39,8 +40,8 @@ def explain(
     notebook: str | None = None,
     command: str = "",
     taken: Mapping[str, Snapshot] | None = None,
-    at: str = "",
     logs: Sequence[str] = (),
+    at: str = "",
     progress: Tell = silent,
 ) -> Audit:
     """What differs in the environments from what was meant, why, and what to do: an :class:`Audit`.
@@ -52,8 +53,8 @@ def explain(
         fail_on: the least severity with which the verdict is FAIL.
         schemas: compare these schemas only.
         taken: snapshots that were taken already, by environment.
-        at: when the audit was made (ISO 8601), instead of now.
         logs: files of the server's log, instead of those that the settings name; for one environment only.
+        at: when the audit was made (ISO 8601), instead of now.
 
     Raises:
         ConfigError: an argument or a setting is wrong, or there are no migrations.
@@ -65,18 +66,20 @@ def explain(
         settings = replace(settings, schemas=tuple(w for w in wanted if w))
     fail_on = config.check_severity(fail_on or settings.fail_on)
     sources = settings.sources(environments)
-    against = settings.source(baseline)
     if logs:
         if len(sources) != 1:
             raise ConfigError(
                 "--log belongs to one environment; name only that, or write logs = [\"…\"] for each in auditkit.toml"
             )
         sources = [replace(sources[0], logs=tuple(logs))]
+    against = settings.source(baseline)
     migrations = (
         migrations_of(settings, ref=against.value or None)
         if against.type == "migrations"
         else _optional(settings)
     )
+    if migrations is not None:
+        migrations = listed(migrations, settings)
     read = dict(taken) if taken else read_all(sources, settings, progress)
     problems = [unreachable(name, error) for name, error in read.items() if isinstance(error, AuditError)]
     snapshots = {name: found for name, found in read.items() if isinstance(found, Snapshot)}
@@ -86,8 +89,6 @@ def explain(
     chosen = {
         name: ledgers.choose(s.ledgers, migrations.tool if migrations else None)
         for name, s in snapshots.items()
-    if migrations is not None:
-        migrations = listed(migrations, settings)
     }
     matrix = states(migrations if migrations is not None else [], chosen)
     cases = [
@@ -139,9 +140,15 @@ def explain_one(
     if replayed.intended:
         snapshot = translated(snapshot, replayed.intended)
     scope = scope_of(settings, snapshot)
-    compared = compare(left, snapshot, scope=scope) if left else Comparison(deltas=[])
-    if base := replayed.base:
-        compared.deltas = [d for d in compared.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+    base = replayed.base
+
+    def held_against(state: Snapshot) -> Comparison:
+        found = compare(state, snapshot, scope=scope)
+        if base:
+            found.deltas = [d for d in found.deltas if not base.settles(d.kind, d.identity, d.attribute)]
+        return found
+
+    compared = held_against(left) if left else Comparison(deltas=[])
     if migrations is not None:
         try_earlier_texts(name, replayed, snapshot, compared.deltas, matrix, migrations, progress)
     last = max(
@@ -165,12 +172,12 @@ def explain_one(
         later_applied={row.version: n < last for n, row in enumerate(matrix.rows)},
         needs=replayed.needs,
         ordered=matrix.environment(name).ordered_by is not None,
-    )
-    calibration = calibrate(case)
-    findings = find_causes(case, calibration)
-    return Explained(case, compared, findings, calibration, replayed, history)
         heard=witnesses.heard(snapshot),
         scope=scope,
         laboratory=Laboratory(ground, lambda state: held_against(state).deltas, progress)
         if replayed.applied and (ground := replayed.applied.ground)
         else None,
+    )
+    calibration = calibrate(case)
+    findings = find_causes(case, calibration)
+    return Explained(case, compared, findings, calibration, replayed, history)

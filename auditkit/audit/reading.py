@@ -282,17 +282,17 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     """What is compared: all but the platform's own schemas, the ledger, and what the settings exclude."""
     from auditkit.catalog.compare import Scope
     from auditkit.history import platform
+    from auditkit.history.witnesses import ddl_log
 
     managed: frozenset[str] = frozenset()
-    from auditkit.history.witnesses import ddl_log
     if any(platform.is_supabase(snapshot) for snapshot in snapshots):
         managed = frozenset(platform.MANAGED_SCHEMAS)
     tables = {f"{r['schema']}.{r['table']}" for s in snapshots for r in s.ledgers}
+    # A log of changes is no change: its schema is counted as managed, like a platform's.
+    logs = {place[0] for s in snapshots if (place := ddl_log.place(s))}
     return Scope(
         managed=managed | logs,
         apart=frozenset(key for s in snapshots for key in ddl_log.triggers(s)),
-    # A log of changes is no change: its schema is counted as managed, like a platform's.
-    logs = {place[0] for s in snapshots if (place := ddl_log.place(s))}
         still_compared=platform.USERS_KINDS,
         ledgers=frozenset(tables),
         schemas=frozenset(settings.schemas),

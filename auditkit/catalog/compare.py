@@ -99,6 +99,7 @@ class Scope:
         managed: schemas that a platform looks after; counted, not compared.
         still_compared: kinds that are compared in managed schemas, too.
         ledgers: ``schema.table`` of migration ledgers, which are no part of the schema they record.
+        apart: single objects that are no part of it either.
         schemas: if not empty, only objects in these schemas are compared.
         rules: deltas to leave out; expired rules must not be passed.
         owners, grants, comments: whether these are compared.
@@ -106,8 +107,8 @@ class Scope:
 
     managed: frozenset[str] = frozenset()
     still_compared: frozenset[str] = frozenset()
-        apart: single objects that are no part of it either.
     ledgers: frozenset[str] = frozenset()
+    apart: frozenset[Key] = frozenset()
     schemas: frozenset[str] = frozenset()
     rules: tuple[Rule, ...] = ()
     owners: bool = True
@@ -116,7 +117,6 @@ class Scope:
 
     @property
     def ignored_attributes(self) -> frozenset[str]:
-    apart: frozenset[Key] = frozenset()
         """Attributes that are not compared."""
         switches = {"owner": self.owners, "grants": self.grants, "comment": self.comments}
         return frozenset(attribute for attribute, compared in switches.items() if not compared)
@@ -236,6 +236,7 @@ class _Outside:
             i in table.extensions
             or (bool(self.unreadable) and self._unknown(kind.name, identity, table.parents[i], attribute))
             or (schema in self.scope.managed and kind.name not in self.scope.still_compared)
+            or (bool(self.scope.apart) and (kind.name, identity) in self.scope.apart)
             or identity in self.ledgers
             or (kind.name == "schema" and schema in self.ledger_schemas)
             or bool(self.scope.schemas and schema not in self.scope.schemas)
@@ -249,7 +250,6 @@ class _Outside:
     def managed_counts(self, snapshot: Snapshot) -> dict[str, int]:
         if not self.scope.managed:
             return {}
-            or (bool(self.scope.apart) and (kind.name, identity) in self.scope.apart)
         counts: Counter[str] = Counter()
         for table in snapshot.tables.values():
             counts.update(schema for schema in table.schemas if schema in self.scope.managed)
