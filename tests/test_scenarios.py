@@ -86,6 +86,7 @@ class Scenario:
     it ran in place of the file's, ``files`` texts that files have instead of FILES (None: there is no such
     file), ``edits`` says which files were edited in git, with the text before. ``hand`` is typed in at the end,
     each line for itself. ``bare`` is what is found when transaction ids tell nothing, if that is less.
+    ``notes`` are the findings of severity info: what leaves no difference, and only transaction ids show.
     """
 
     name: str
@@ -97,10 +98,12 @@ class Scenario:
     edits: Mapping[str, str] = field(default_factory=dict)
     between: str = ""
     bare: Sequence[Expected] | None = None
+    notes: Sequence[Expected] = ()
 
 
 MANUAL, MISSING, UNKNOWN_MIGRATION = "manual_change", "missing_migration", "unknown_migration"
 LATE, EDITED, UNRECORDED = "out_of_order", "edited_after_apply", "applied_not_recorded"
+CAPTURED, REVERTED = "captured_hotfix", "reverted_hotfix"
 NEVER_RAN, INSTALLATION, UNKNOWN = "recorded_not_applied", "environment_difference", "unknown"
 PARTIAL, RESTAMPED, REBASELINED = "partial_apply", "restamped", "rebaselined"
 
@@ -397,6 +400,7 @@ SCENARIOS = [
         ALL + " * 11",
         between="alter table app.users add column phone text",
         files=PHONE,
+        notes=[(CAPTURED, "11", [column("users.phone")])],
     ),
     Scenario(
         "23 hotfix captured, of another type",
@@ -411,6 +415,7 @@ SCENARIOS = [
         f"{HOTFIX}\n{V2.replace(chr(10), ' ').strip()}",
         [],
         files={"06": ("total_with_tax", V2.replace("\n", " ").strip())},
+        notes=[(REVERTED, "06", [TOTAL])],
     ),
     Scenario(
         "25 skipped, and a hand on the same function",
@@ -481,7 +486,9 @@ SCENARIOS = [
         "alter table app.log rename to events",
         [(MANUAL, "09", [LOG, "table app.events"])],
     ),
-    Scenario("35 table made again", f"drop table app.log\n{LOG_AGAIN}"),
+    Scenario(
+        "35 table made again", f"drop table app.log\n{LOG_AGAIN}", notes=[(REVERTED, "09", ["table app.log"])]
+    ),
     Scenario(
         "35 table made again, of another type",
         "drop table app.log\n" + LOG_AGAIN.replace("what text", "what varchar"),
@@ -752,8 +759,8 @@ def world(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         connection.execute("drop role dashboard, web")
 
 
-def told(document: Mapping[str, Any]) -> list[tuple[str, str | None, list[str]]]:
-    """Cause, culprit (as in FILES) and objects of every finding that is more than a note."""
+def told(document: Mapping[str, Any], *, notes: bool = False) -> list[tuple[str, str | None, list[str]]]:
+    """Cause, culprit (as in FILES) and objects of every finding that is more than a note; or of the notes."""
     found = [
         (
             f["cause"],
@@ -761,7 +768,7 @@ def told(document: Mapping[str, Any]) -> list[tuple[str, str | None, list[str]]]
             [f"{o['kind']} {o['identity']}" for o in f["objects"]],
         )
         for f in document["findings"]
-        if f["severity"] != "info"
+        if (f["severity"] == "info") == notes
     ]
     return sorted(found, key=repr)
 
@@ -786,6 +793,7 @@ def found_exactly(document: Mapping[str, Any], expected: Sequence[Expected]) -> 
 def test_cause_and_culprit_are_right_and_nothing_else_is_reported(world: World, scenario: Scenario) -> None:
     document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
     found_exactly(document, scenario.expect)
+    assert told(document, notes=True) == sorted(scenario.notes, key=repr)
 
 
 #: After this, all rows of the ledger bear one transaction id, as after a restore or a bulk repair.
@@ -800,6 +808,7 @@ def test_without_transaction_ids_less_is_known_and_nothing_false(world: World, s
     bare = replace(scenario, hand=f"{scenario.hand}\n{REWRITTEN}")
     document = world.explain(bare, world.server.conninfo(world.database(bare)))
     found_exactly(document, scenario.expect if scenario.bare is None else scenario.bare)
+    assert told(document, notes=True) == []
     assert "xmin" not in {e["signal"] for f in document["findings"] for e in f["evidence"]}
 
 

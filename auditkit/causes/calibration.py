@@ -18,7 +18,7 @@ from auditkit.catalog.snapshot import Fact
 from auditkit.causes.case import Case, Entry, Key, differing
 from auditkit.history.shadow import Replay
 
-#: Below this share of agreement the link between catalog and ledger is not used.
+#: The link between catalog and ledger is used if at most one transaction contradicts it for nine objects that agree.
 TRUSTED = 0.9
 #: Fewer agreeing objects than this prove nothing either way.
 ENOUGH = 3
@@ -130,12 +130,12 @@ def calibrate(case: Case) -> Calibration:
         if link.needs_ledger and 2 * len(recorded) < applied:
             continue  # one row for all migrations
         by_xid = link.map(case, replay, kept, rows, times)
-        hits, total = _score(rows, by_xid, kept if link.needs_ledger else None)
+        hits, total, acts = _score(rows, by_xid, kept if link.needs_ledger else None)
         if not by_xid or total < ENOUGH:
             continue
         rate = hits / total
         share = f"{hits} of {total} objects carry {link.carry}"
-        if rate >= TRUSTED:
+        if hits >= total / 2 and hits >= TRUSTED * (hits + acts):
             says = ". ".join([f"{share}; transaction ids are trusted here", *(why for _, why in dropped)])
             ran = {e.label: xid for xid, entries in reversed(by_xid.items()) for e in entries}
             if link.needs_ledger and link.name != "adjacent":
@@ -187,17 +187,25 @@ def rows_of(case: Case, replay: Replay) -> Iterator[Row]:
                 yield Row(fact.key, catalog, there, entry, xid not in replay.used[step].marks)
 
 
-def _score(rows: Sequence[Row], by_xid: dict[int, list[Entry]], kept: list[Entry] | None) -> tuple[int, int]:
-    """Of how many objects all rows that tell something lead to the right migration, and of how many there are."""
+def _score(
+    rows: Sequence[Row], by_xid: dict[int, list[Entry]], kept: list[Entry] | None
+) -> tuple[int, int, int]:
+    """How many objects lead to the right migration, of how many, and how many transactions wrote the others.
+
+    An object counts if it has a row that tells something. One hand may have written many objects; a restore gives
+    each a transaction of its own.
+    """
     labels = None if kept is None else {entry.label for entry in kept}
     right: dict[Key, bool] = {}
+    acts: set[int] = set()
     for row in rows:
         if labels is not None and row.entry.label not in labels:
             continue
         hit = row.entry in by_xid.get(row.xid, ())
         if hit or row.steady:
             right[row.key] = right.get(row.key, True) and hit
-    return sum(right.values()), len(right)
+            acts |= set() if hit else {row.xid}
+    return sum(right.values()), len(right), len(acts)
 
 
 def _commit_times(case: Case) -> dict[int, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from auditkit.history.witnesses.testimony import Heard
 
 if TYPE_CHECKING:
-    from auditkit.catalog.compare import Delta
+    from auditkit.catalog.compare import Delta, Scope
     from auditkit.catalog.snapshot import Fact, Snapshot
     from auditkit.causes.laboratory import Laboratory
     from auditkit.history.shadow import Replay
@@ -58,7 +58,7 @@ class Case:
     that the settings exclude from comparison. ``needs`` tells for skipped migrations (by label) which others
     cannot run without them. ``ordered``: whether anything tells the order in which migrations were applied.
     ``laboratory`` is where hypotheses are tried; None where nothing can be replayed. ``heard`` is what the
-    witnesses say.
+    witnesses say. ``scope`` tells what is compared; None: everything.
     """
 
     environment: str
@@ -74,6 +74,7 @@ class Case:
     needs: Mapping[str, Collection[str]] = field(default_factory=dict)
     ordered: bool = True
     laboratory: Laboratory | None = None
+    scope: Scope | None = None
     heard: Heard = field(default_factory=Heard)
 
 
@@ -172,6 +173,7 @@ class Finding:
             "manual_change",
             "unknown",
             "environment_difference",
+            "reverted_hotfix",
         )
         subject = (
             f"{self.culprit.version}_{self.culprit.name}"

@@ -14,6 +14,7 @@ from auditkit.causes.by_hand import by_hand, renamed
 from auditkit.causes.calibration import Calibration, calibrate
 from auditkit.causes.case import Case, Finding
 from auditkit.causes.halfway import partial_apply
+from auditkit.causes.hotfix import hotfixes
 from auditkit.causes.installation import installation
 from auditkit.causes.recorded import applied_not_recorded, history, recorded_not_applied, silent_history
 from auditkit.causes.renumbered import rebaselined, restamped
@@ -40,6 +41,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     by_hand(search)
     silent_history(search)
     restamped(search)
+    hotfixes(search)
     who.attach(search.findings, case, search.calibration)
     for finding in search.findings:
         finding.severity = _severity(finding, case)

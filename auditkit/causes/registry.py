@@ -106,18 +106,21 @@ CAUSES: dict[str, Cause] = {
         Cause(
             "captured_hotfix",
             "Hotfix captured later",
-            "A manual change that a later migration wrote down.",
-            "Same content, but the last writer is no migration.",
+            "Something was made by hand, and a migration that makes the same was recorded later.",
+            "Nothing differs, but where transaction ids can be trusted, the catalog rows were written before the migration "
+            "ran, in a transaction that recorded none; the migration leaves what is there as it is (`IF NOT EXISTS`), "
+            "or was only recorded. Information: there is nothing to repair.",
             "a hotfix was made by hand and captured by {migration} later",
-            True,
         ),
         Cause(
             "reverted_hotfix",
             "Hotfix taken back",
-            "A manual change that was undone.",
-            "Same content, foreign transaction id.",
+            "Something was changed by hand and changed back, or dropped and made again.",
+            "Nothing differs, but where transaction ids can be trusted, the catalog rows were written after the migration "
+            "that made them, in a transaction that recorded none. Rows that maintenance rewrites (TRUNCATE, VACUUM FULL, "
+            "CLUSTER, REINDEX, the first foreign key or child of a table) do not count. Information, unless data went "
+            "with what was dropped.",
             "a hotfix was made by hand and taken back",
-            True,
         ),
         Cause(
             "restamped",

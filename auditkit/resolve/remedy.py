@@ -357,6 +357,29 @@ def _rebaselined(finding: Finding, case: Case) -> Remedy:
     )
 
 
+def _captured(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "Nothing is to be repaired: the hotfix is in the files now. Check names that PostgreSQL gave by itself.",
+        "migrations",
+        [
+            _step("Compare the names of constraints and indexes with those in other environments"),
+            _step("Note who made it, and why no migration came first"),
+            _check(finding),
+        ],
+    )
+
+
+def _reverted(finding: Finding, case: Case) -> Remedy:
+    return _remedy(
+        "Nothing is to be repaired: what is here is what the migrations make. Ask what was tried, and why.",
+        "migrations",
+        [_step("Note who changed it, and what for"), _check(finding)],
+        ["What was dropped took its data along; see whether that is back."]
+        if "its data" in finding.title
+        else [],
+    )
+
+
 def _environment(finding: Finding, case: Case) -> Remedy:
     return _remedy(
         "Align the installation, or accept the difference with a reason and an end date.",
@@ -394,6 +417,8 @@ _REMEDIES: dict[str, Callable[[Finding, Case], Remedy]] = {
     "partial_apply": _partial,
     "restamped": _restamped,
     "rebaselined": _rebaselined,
+    "captured_hotfix": _captured,
+    "reverted_hotfix": _reverted,
     "environment_difference": _environment,
     "unknown": _unknown,
 }
