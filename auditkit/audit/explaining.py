@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from auditkit import config
 from auditkit.audit.document import assemble
+from auditkit.audit.earlier import try_earlier_texts
 from auditkit.audit.explained import Explained
-from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migrations_of, try_earlier_texts
+from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migrations_of
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
 from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.snapshot import Snapshot
@@ -69,7 +70,7 @@ def explain(
     if logs:
         if len(sources) != 1:
             raise ConfigError(
-                "--log belongs to one environment; name only that, or write logs = [\"…\"] for each in auditkit.toml"
+                '--log belongs to one environment; name only that, or write logs = ["…"] for each in auditkit.toml'
             )
         sources = [replace(sources[0], logs=tuple(logs))]
     against = settings.source(baseline)
@@ -128,7 +129,11 @@ def explain_one(
     history = ledgers.choose(snapshot.ledgers, migrations.tool if migrations else None)
     notes = [
         {"environment": name, **item}
-        for item in (*history.not_checked, *snapshot.manifest["not_checked"], *witnesses.not_checked(snapshot))
+        for item in (
+            *history.not_checked,
+            *snapshot.manifest["not_checked"],
+            *witnesses.not_checked(snapshot),
+        )
     ]
     if meant is None:
         assert migrations is not None
@@ -149,8 +154,10 @@ def explain_one(
         return found
 
     compared = held_against(left) if left else Comparison(deltas=[])
-    if migrations is not None:
-        try_earlier_texts(name, replayed, snapshot, compared.deltas, matrix, migrations, progress)
+    ground = replayed.applied.ground if replayed.applied else None
+    laboratory = Laboratory(ground, lambda state: held_against(state).deltas, progress) if ground else None
+    if migrations is not None and laboratory and compared.deltas:
+        try_earlier_texts(name, replayed, laboratory, matrix.rows, migrations, progress)
     last = max(
         (
             n
@@ -174,9 +181,7 @@ def explain_one(
         ordered=matrix.environment(name).ordered_by is not None,
         heard=witnesses.heard(snapshot),
         scope=scope,
-        laboratory=Laboratory(ground, lambda state: held_against(state).deltas, progress)
-        if replayed.applied and (ground := replayed.applied.ground)
-        else None,
+        laboratory=laboratory,
     )
     calibration = calibrate(case)
     findings = find_causes(case, calibration)

@@ -9,15 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from auditkit import server
-from auditkit.catalog.compare import Delta
 from auditkit.catalog.grants import quote
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Entry
 from auditkit.config import Settings
 from auditkit.errors import ToolFailed
 from auditkit.history import platform, standins
-from auditkit.history.files import Migration, Migrations, blobs, load_migrations
-from auditkit.history.shadow import Ground, Replay, Step, code, replay
+from auditkit.history.files import Migration, Migrations, load_migrations
+from auditkit.history.shadow import Ground, Replay, Step, attempt, code, replay
 from auditkit.history.shadow.code import Code, step_of, text_of
 from auditkit.history.split import join
 from auditkit.history.states import Cell, HistoryMatrix
@@ -31,6 +30,15 @@ def migrations_of(settings: Settings, ref: str | None = None) -> Migrations:
 def steps_of(migrations: Iterable[Migration], by_tool: Code | None = None) -> list[Step]:
     """The steps that replay *migrations*; those that are code are left out if nothing is given that runs it."""
     return [step_of(m, by_tool) for m in migrations if m.sql is not None or by_tool]
+
+
+def all_steps(migrations: Migrations, settings: Settings) -> list[Step]:
+    """The steps that replay *migrations*, with those that are code, and those that installed packages bring.
+
+    Raises:
+        ToolFailed: code cannot be run here, or may not be.
+    """
+    return steps_of(code.listed(migrations, settings), code.code_of(migrations, settings))
 
 
 def listed(migrations: Migrations, settings: Settings) -> Migrations:
@@ -239,75 +247,10 @@ def _needs(
         if not later:
             break
         rest = [step for n, step in enumerate(files) if n != root.intended]
-        without = replay(rest, ground, progress=progress, continued=False)
+        without = attempt(rest, ground, progress=progress)
         failed = {failure.step + (failure.step >= root.intended) for failure in without.failures}
         found[root.label] = {later[n] for n in failed if n in later}
     return {root: labels for root, labels in found.items() if labels}
-
-
-def try_earlier_texts(
-    name: str,
-    meant: Meant,
-    snapshot: Snapshot,
-    deltas: Sequence[Delta],
-    matrix: HistoryMatrix,
-    migrations: Migrations,
-    progress: Tell,
-) -> None:
-    """Where a ledger does not tell what was run, and git has another text that explains a delta: take that.
-
-    Of every file that was edited after it was added and has to do with a delta that neither replay explains,
-    the text of its time (or the first one) is replayed, all in one go.
-    """
-    applied = meant.applied
-    if applied is None or applied.ground is None:
-        return
-    open_keys = {d.key for d in deltas if not _agrees(applied, snapshot, d.key)}
-    rows = {row.file: row for row in matrix.rows if row.migration}
-    steps, suspects = list(applied.steps), {}
-    for number, entry in enumerate(meant.entries):
-        if entry.applied is None or entry.content == "different" or not entry.edits or not open_keys:
-            continue
-        row = rows[entry.file]
-        assert row.migration
-        earlier = blobs(migrations, row.migration)
-        at = (cell.row or {}).get("applied_at") if (cell := row.cells.get(name)) else None
-        text = next(
-            (b for b in earlier if at and b.commit.committed_at <= at), earlier[-1] if earlier else None
-        )
-        if text is None or text.migration.sql is None:
-            continue
-        earlier_text = text_of(text.migration)
-        footprint = set(applied.footprint(entry.applied))
-        if open_keys & footprint or any(_last_name(key) in text.migration.sql for key in open_keys):
-            steps[entry.applied] = replace(steps[entry.applied], sql=text.migration.sql)
-            suspects[number] = entry
-    if not suspects:
-        return
-    tried = replay(steps, applied.ground, progress=progress, continued=False)
-    gained = {key for key in open_keys if _agrees(tried, snapshot, key)}
-    for number, entry in suspects.items():
-        assert entry.applied is not None
-        if gained & {*tried.footprint(entry.applied), *applied.footprint(entry.applied)}:
-            meant.applied = tried
-            migration = rows[entry.file].migration
-            edit = migration.git.edited_later[-1] if migration and migration.git else None
-            meant.entries[number] = replace(
-                entry,
-                content="different",
-                from_git=True,
-                commit=edit.id if edit else entry.commit,
-                author=edit.author if edit else entry.author,
-            )
-
-
-def _agrees(result: Replay, snapshot: Snapshot, key: tuple[str, str]) -> bool:
-    left, right = result.final.get(*key), snapshot.get(*key)
-    return left is right if left is None or right is None else left.attributes == right.attributes
-
-
-def _last_name(key: tuple[str, str]) -> str:
-    return key[1].split(" on ")[0].split("(")[0].rsplit(".", 1)[-1].strip('"')
 
 
 def _done(
@@ -355,6 +298,13 @@ def _text(migration: Migration | None, cell: Cell) -> str | None:
     return text_of(migration) if migration else None
 
 
+def _unseen(cell: Cell | None) -> bool:
+    """Whether the ledger tells that another text was run, and neither it nor git has that text."""
+    return bool(
+        cell and cell.content == "different" and not (cell.row and cell.row["statements"]) and not cell.blob
+    )
+
+
 def entries_of(
     name: str, matrix: HistoryMatrix, intended: Mapping[str, int], applied: Mapping[int, int]
 ) -> list[Entry]:
@@ -380,6 +330,8 @@ def entries_of(
                 commit=commit.id if commit else None,
                 author=commit.author if commit else None,
                 edits=len(edits),
+                unseen=_unseen(cell),
+                recorded_as=cell.row["version"] if cell and cell.row and cell.state == "restamped" else None,
             )
         )
     return entries

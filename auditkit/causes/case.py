@@ -27,7 +27,7 @@ class Entry:
     which the ledger has it, if that is another. ``content`` tells how the two
     texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
     ``edits`` counts the commits that changed the file after it was added; ``from_git`` says that not the
-    ledger but an earlier commit told what was run.
+    ledger but an earlier commit told what was run; ``unseen`` that the ledger's checksum is that of a text which nobody has.
     """
 
     version: str
@@ -43,6 +43,7 @@ class Entry:
     edits: int = 0
     from_git: bool = False
     recorded_as: str | None = None
+    unseen: bool = False
 
     @property
     def label(self) -> str:

@@ -16,7 +16,13 @@ from auditkit.causes.case import Case, Finding
 from auditkit.causes.halfway import partial_apply
 from auditkit.causes.hotfix import hotfixes
 from auditkit.causes.installation import installation
-from auditkit.causes.recorded import applied_not_recorded, history, recorded_not_applied, silent_history
+from auditkit.causes.recorded import (
+    applied_not_recorded,
+    edited_unseen,
+    history,
+    recorded_not_applied,
+    silent_history,
+)
 from auditkit.causes.renumbered import rebaselined, restamped
 from auditkit.causes.search import Search
 
@@ -37,6 +43,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     applied_not_recorded(search)
     history(search)
     renamed(search)
+    edited_unseen(search)
     recorded_not_applied(search)
     by_hand(search)
     silent_history(search)

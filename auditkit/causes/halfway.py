@@ -33,6 +33,8 @@ def _one(search: Search, entry: Entry) -> None:
     if not failed and not (there and gone and max(there.values()) < min(gone.values())):
         return  # nothing of it is here, or all, or not as a beginning
     step = intended.steps[entry.intended]
+    if step.code is not None:
+        return  # its text is a program, which cannot be run in parts
     statements = split(step.sql)
     last = max(there.values(), default=0)
     done = sum(s.line <= last for s in statements)

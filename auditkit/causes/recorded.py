@@ -301,7 +301,7 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
         alternatives.append(("manual_change", "What is there may have been typed in by hand."))
     # A replay of the ledger that stumbled proves nothing about what would have come after.
     proven = not there and not (search.case.applied and search.case.applied.failures)
-    search.add(
+    finding = search.add(
         cause,
         "proven" if proven else "consistent",
         title,
@@ -311,6 +311,13 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
         evidence=evidence,
         alternatives=alternatives,
     )
+    hypothesis = {
+        "missing_migration": f"Without {entry.label}",
+        "unknown_migration": f"With {entry.label}, which is not among the files",
+        "edited_after_apply": f"With the text of {entry.label} that was applied",
+        "out_of_order": "In the order in which they were applied",
+    }[cause]
+    finding.proof = search.as_recorded(hypothesis)
 
 
 def _missing_title(search: Search, entry: Entry) -> str:
@@ -351,6 +358,33 @@ def _alternative(cause: str, entry: Entry) -> str:
         "edited_after_apply": f"{entry.label}, which was edited after it was applied, changes it as well.",
         "out_of_order": f"{entry.label}, which was applied late, changes it as well.",
     }[cause]
+
+
+def edited_unseen(search: Search) -> None:
+    """What a migration last defined that was edited after it was applied, where nobody has the text that was run."""
+    groups: dict[str, tuple[Entry, list[Key]]] = {}
+    for key in search.open:
+        writer = search.writer(key)
+        if writer and writer[0].unseen and not search.calibration.foreign(search.actual(key)):
+            groups.setdefault(writer[0].label, (writer[0], []))[1].append(key)
+    for entry, keys in groups.values():
+        search.add(
+            "edited_after_apply",
+            "consistent",
+            f"{entry.label} was edited after {search.env} had applied it",
+            search.roots_first(keys),
+            entry=entry,
+            evidence=[
+                Evidence(
+                    "ledger",
+                    "The checksum that it stored is not that of the file, nor of any text that git has.",
+                ),
+                Evidence("replay", f"{entry.label} is the last to define what differs."),
+            ],
+            alternatives=[
+                ("manual_change", "It may have been changed by hand, and the edit may be of no effect.")
+            ],
+        )
 
 
 # --- recorded, but never run ---------------------------------------------------------------------------
@@ -603,7 +637,7 @@ def silent_history(search: Search) -> None:
             else "The schema would be the same with it, so nothing else shows whether it was run."
         )
         unrecorded = ("applied_not_recorded", "It may have been run without being recorded.")
-        search.add(
+        finding = search.add(
             "missing_migration",
             "proven" if absent else "consistent",
             _missing_title(search, entry),
@@ -613,6 +647,7 @@ def silent_history(search: Search) -> None:
             evidence=[Evidence("ledger", _unrecorded(search, entry)), Evidence("replay", says)],
             alternatives=[] if absent or entry.state == "failed" else [unrecorded],
         )
+        finding.proof = search.as_recorded(f"Without {entry.label}") if absent else None
     for entry in search.entries(lambda e: e.state == "unknown" and e.label not in told):
         search.add(
             "unknown_migration",

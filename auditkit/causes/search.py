@@ -29,6 +29,7 @@ class Search:
                 self.inside.update(dict.fromkeys(delta.children, delta.key))
         self.findings: list[Finding] = []
         self.ran: set[str] = set()
+        self._left_as_recorded: int | None = None
         self.by_intended = {e.intended: e for e in case.entries if e.intended is not None}
         self.by_applied = {e.applied: e for e in case.entries if e.applied is not None}
 
@@ -132,7 +133,9 @@ class Search:
         applied, laboratory = self.case.applied, self.case.laboratory
         if applied is None or laboratory is None or applied is self.case.intended:
             return None
-        left = len(laboratory.residual(applied.final))
+        if self._left_as_recorded is None:
+            self._left_as_recorded = len(laboratory.residual(applied.final))
+        left = self._left_as_recorded
         return Proof(True, hypothesis, len(self.case.deltas), left, round(applied.seconds, 2))
 
     # --- what hangs on what ------------------------------------------------------------------------------
