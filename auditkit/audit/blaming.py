@@ -8,11 +8,11 @@ from os.path import commonpath
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from auditkit.audit.meant import ground_for, meant_for, migrations_of, steps_of
+from auditkit.audit.meant import all_steps, ground_for, listed, meant_for, migrations_of
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.config import Settings, Source
-from auditkit.errors import AuditError
+from auditkit.errors import AuditError, ToolFailed
 from auditkit.history import ledgers
 from auditkit.history.blame import Line, find
 from auditkit.history.blame import blame as lines_of
@@ -70,13 +70,13 @@ def blame(
 def _known(source: Source, settings: Settings, progress: Tell) -> Known:
     """The environment, what its ledger records, replayed, and what the files say, replayed."""
     if source.type == "migrations":
-        migrations = migrations_of(settings, ref=source.value or None)
+        migrations = listed(migrations_of(settings, ref=source.value or None), settings)
         made = _replayed(None, migrations, settings, progress)[0]
         if made is None:
             raise _not_replayed(source.name, migrations)
         return Known(made.final, made, made, migrations, [_failed(made)] if made.failures else [])
     actual = take(source, settings, progress=progress)
-    migrations = migrations_of(settings)
+    migrations = listed(migrations_of(settings), settings)
     matrix = states(migrations, {source.name: ledgers.choose(actual.ledgers, migrations.tool)})
     meant = meant_for(source.name, actual, matrix, migrations, settings, progress)
     if meant.intended is None or meant.applied is None:
@@ -88,11 +88,12 @@ def _known(source: Source, settings: Settings, progress: Tell) -> Known:
 def _replayed(
     actual: Snapshot | None, migrations: Migrations, settings: Settings, progress: Tell
 ) -> tuple[Replay | None, Base | None]:
-    """The files, replayed on what *actual* stands on; None for code that is not replayed."""
-    if any(migration.sql is None for migration in migrations):
-        return None, None
+    """The files, replayed on what *actual* stands on; None for code that cannot be run."""
     ground, base = ground_for(settings, actual, migrations)
-    return replay(steps_of(migrations), ground, progress=progress), base
+    try:
+        return replay(all_steps(migrations, settings), ground, progress=progress), base
+    except ToolFailed:
+        return None, None
 
 
 def _failed(made: Replay) -> dict[str, Any]:
@@ -203,7 +204,7 @@ def describe(sources: Sequence[Source], settings: Settings, *, progress: Tell = 
         ConfigError: there are no migrations.
         AuditError: the only source cannot be read, or the migrations cannot be replayed.
     """
-    migrations = migrations_of(settings)
+    migrations = listed(migrations_of(settings), settings)
     found, not_checked, errors = [], [], []
     for name, actual in read_all(sources, settings, progress).items():
         if isinstance(actual, AuditError):

@@ -61,12 +61,12 @@ def _end_state(
     source: Source, settings: Settings, like: Snapshot | None, progress: Tell
 ) -> tuple[Replay, Base]:
     """What the migrations lead to when they are replayed on a ground like that of the database *like*."""
-    from auditkit.audit.meant import ground_for, migrations_of, steps_of
+    from auditkit.audit.meant import all_steps, ground_for, migrations_of
     from auditkit.history.shadow import replay
 
     migrations = migrations_of(settings, ref=source.value or None)
     ground, base = ground_for(settings, like, migrations)
-    result = replay(steps_of(migrations), ground, progress=progress)
+    result = replay(all_steps(migrations, settings), ground, progress=progress)
     if result.failures:
         failure = result.failures[0]
         step = result.steps[failure.step]

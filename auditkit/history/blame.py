@@ -208,6 +208,9 @@ class Past:
         kind = KINDS[fact.kind]
         row = kind.main_row if part == "object" else _row(fact.kind, part)
         upto = change.rows.get(row, change.line)
+        if self.replay.steps[change.step].code:  # a program: what it sent is known by the line that sent it
+            text = change.statement or ""
+            return Statement(text, upto, 0, len(text))
         statements = [s for s in _statements(self.replay.steps[change.step].sql) if s.line <= upto]
         if len(statements) < 2:
             return statements[0] if statements else None
