@@ -178,6 +178,8 @@ def _line(line: Line, known: Known, files: _Files) -> dict[str, Any]:
     step = (known.intended if line.intended else known.applied).steps[line.step]
     migration, at = files.place(line, known)
     git = migration.git if migration else None
+    if migration and at is None and line.at is not None and not line.says:
+        found["says"] = "as it was run; the file says otherwise now"
     commit = files.commits.get((migration.path, at)) if migration and at else None
     if commit is None and git is not None and not (git.uncommitted and at):
         commit = git.last_commit if migration and migration.sql == step.sql else git.added

@@ -95,12 +95,10 @@ def described(item: Mapping[str, Any]) -> Iterator[str]:
     change = f" +{count} {'change' if count == 1 else 'changes'}" if not item["exact"] else ""
     yield printable(f"{item['name']}: {label}{change}   fingerprint {item['fingerprint'][:12]}")
     if not item["exact"]:
-        parts = []
-        if item["by_no_migration"]:
-            parts.append(f"{item['by_no_migration']} that no migration makes")
-        if rest := count - item["by_no_migration"]:
-            parts.append(f"{rest} where it parted from the migrations, since {item['since']}")
-        yield printable(f"  no migration leads to exactly this; nearest is that one: {', '.join(parts)}")
+        rest = count - item["by_no_migration"]
+        parts = [f"{item['by_no_migration']} by no migration"] if item["by_no_migration"] else []
+        parts += [f"{rest} that undo or lack what migrations make, from {item['since']} on"] if rest else []
+        yield printable(f"  the nearest state there is, and {count} away from it: {', '.join(parts)}")
     if item["head"] and item["version"] and item["head"] != item["version"]:
         yield printable(f"  the ledger's last is {item['head']}")
     if item["later"]:
