@@ -7,6 +7,7 @@ found; the numbers are those of the benchmark that the search for causes was des
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -81,7 +82,7 @@ class Scenario:
     """What went differently, and what must be found: ``(cause, culprit, objects)`` for each finding.
 
     ``order`` lists the migrations in the order in which this environment met them: ``05`` was run,
-    ``05!`` only recorded, ``05?`` run but not recorded, ``05=`` run and recorded with the text that the file has now;
+    ``05!`` only recorded, ``05?`` run but not recorded, ``05&`` run statement by statement, ``05=`` run and recorded with the text that the file has now;
     at ``*`` the statement ``between`` is run, at ``~`` somebody else in the cluster makes things. ``ran`` are texts that
     it ran in place of the file's, ``files`` texts that files have instead of FILES (None: there is no such
     file), ``edits`` says which files were edited in git, with the text before. ``hand`` is typed in at the end,
@@ -654,6 +655,152 @@ SCENARIOS = [
 ]
 
 
+#: The index that keeps a policy's name company; all that a file makes of what may be there already.
+TAGS = {"11": ("tags", """
+create table if not exists app.tags (id int primary key, name text not null);
+create index if not exists tags_name on app.tags (name);""")}  # fmt: skip
+LEVEL = {"11": ("level", "alter table app.users add column level int not null default 7;")}
+BY_EMAIL = {
+    "11": ("by_email", "create index by_email on app.users (email);\nalter table app.users add age int;")
+}
+#: Tools that set a savepoint before each statement: the ledger row alone has the id of the transaction itself.
+SAVED = {"11": ("saved", """do $$ begin
+    begin create table app.saved (id int); exception when duplicate_table then null; end;
+    begin alter table app.users add note text; exception when duplicate_column then null; end;
+end $$;""")}  # fmt: skip
+MATERIALIZED = {"11": ("sums", "create materialized view app.sums as select count(*) as n from app.orders;")}
+EVERY_TABLE = ("app.users", "app.orders", "app.log_2026")
+
+SCENARIOS += [
+    # --- nothing: maintenance and operations write catalog rows, too
+    Scenario("55n vacuum full, all", "\n".join(f"vacuum full {t}" for t in EVERY_TABLE)),
+    Scenario("55n reindex", "\n".join(f"reindex table {t}" for t in EVERY_TABLE)),
+    Scenario("55n reindex concurrently", "\n".join(f"reindex table concurrently {t}" for t in EVERY_TABLE)),
+    Scenario(
+        "55n clustered and back",
+        "cluster app.users using users_pkey\nalter table app.users set without cluster",
+    ),
+    Scenario("55n truncated, ids from the start", "truncate app.users, app.log restart identity cascade"),
+    Scenario("55n analyzed", "analyze\nvacuum\nvacuum freeze"),
+    Scenario("55n sequence restarted", "alter sequence app.orders_id_seq restart with 1000"),
+    Scenario(
+        "55n a column with a default, then rewritten",
+        "insert into app.users (email) values ('a')\nvacuum full app.users",
+        order=ALL + " 11",
+        files=LEVEL,
+    ),
+    Scenario(
+        "55n a materialized view refreshed",
+        "refresh materialized view app.sums",
+        order=ALL + " 11",
+        files=MATERIALIZED,
+    ),
+    Scenario(
+        "55n a first foreign key by hand",
+        "create table app.extra (user_id bigint references app.users)",
+        [(MANUAL, None, ["table app.extra"])],
+    ),
+    Scenario(
+        "55n a first child by hand",
+        "create table app.vip () inherits (app.users)",
+        [(MANUAL, None, ["table app.vip"])],
+    ),
+    Scenario("55n blocks that catch errors", "", order=ALL + " 11", files=SAVED),
+    Scenario(
+        "55n one ledger row written again",
+        f"update {ROW} '{version('05')}'".replace(
+            "schema_migrations where", "schema_migrations set name = name where"
+        ),
+    ),
+    Scenario(
+        "55n some ledger rows written again",
+        "update supabase_migrations.schema_migrations set name = name where version < '20260105'",
+    ),
+    Scenario("55n the same grant again", "grant select on app.users to postgres"),
+    Scenario("55n a temporary table", "create temp table users (like app.users including all)"),
+    Scenario(
+        "55n indexes made concurrently",
+        "",
+        order=ALL + " 11&",
+        files={"11": ("cic", "create index concurrently by_email on app.users (email);")},
+    ),
+    # --- by hand first, by migration then
+    Scenario(
+        "22 table and index captured",
+        order=ALL + " * 11",
+        between="create table app.tags (id int primary key, name text not null); create index tags_name on app.tags (name)",
+        files=TAGS,
+        notes=[(CAPTURED, "11", ["table app.tags"])],
+    ),
+    Scenario(
+        "22 index captured, long before",
+        order="01 02 03 04 05 * 06 07 08 09 10 11",
+        between="create table app.tags (id int primary key, name text not null)",
+        files=TAGS,
+        notes=[(CAPTURED, "11", ["table app.tags"])],
+    ),
+    Scenario(
+        "22 typed in, then recorded",
+        order="01 02 03 04 05 * 06 07 08 09 10 11!",
+        between="create index by_email on app.users (email); alter table app.users add age int",
+        files=BY_EMAIL,
+        notes=[(CAPTURED, "11", [column("users.age")])],
+    ),
+    # --- changed and taken back
+    Scenario(
+        "24 column added and dropped",
+        "alter table app.users add phone text\nalter table app.users drop phone",
+        notes=[(REVERTED, "02", [USERS])],
+    ),
+    Scenario(
+        "24 policy widened and narrowed",
+        "alter policy own_orders on app.orders using (true)\nalter policy own_orders on app.orders using (user_id = 1)",
+        notes=[(REVERTED, "07", [POLICY])],
+    ),
+    Scenario(
+        "24 trigger off and on",
+        "alter table app.users disable trigger touch\nalter table app.users enable trigger touch",
+        order=ALL + " 11",
+        files=TRIGGER,
+        notes=[(REVERTED, "11", ["trigger touch on app.users"])],
+    ),
+    Scenario(
+        "24 check dropped and added",
+        "alter table app.orders drop constraint net_positive\n"
+        "alter table app.orders add constraint net_positive check (net >= 0)",
+        notes=[(REVERTED, "03", ["table constraint net_positive on app.orders"])],
+    ),
+    Scenario(
+        "24 foreign key dropped and added",
+        "alter table app.orders drop constraint orders_user_id_fkey\n"
+        "alter table app.orders add foreign key (user_id) references app.users (id)",
+        notes=[(REVERTED, "03", ["table constraint orders_user_id_fkey on app.orders"])],
+    ),
+    Scenario(
+        "24 view replaced and put back",
+        f"{FILES['10'][1].strip().replace('create view', 'create or replace view').replace('new', 'old')}\n"
+        f"{FILES['10'][1].strip().replace('create view', 'create or replace view')}",
+        notes=[(REVERTED, "10", [VIEW])],
+    ),
+    Scenario(
+        "24 renamed and back",
+        "alter table app.users rename email to mail\nalter table app.users rename mail to email",
+        notes=[(REVERTED, "02", [column("users.email")])],
+    ),
+    Scenario(
+        "24 taken back, and maintenance",
+        f"{HOTFIX}\n{V2.replace(chr(10), ' ').strip()}\nvacuum full app.users\nreindex table concurrently app.orders",
+        files={"06": ("total_with_tax", V2.replace("\n", " ").strip())},
+        notes=[(REVERTED, "06", [TOTAL])],
+    ),
+    Scenario(
+        "36 column dropped and added, same name",
+        "alter table app.users drop joined\nalter table app.users add joined timestamptz not null default now()",
+        notes=[(REVERTED, "02", [column("users.joined")])],
+    ),
+]
+
+
 @dataclass
 class World:
     """The test server, prepared: repositories by content, databases by what was applied to them."""
@@ -738,8 +885,9 @@ def _data(text: str) -> str:
 
 
 def apply(connection: psycopg.Connection[Any], number: str, name: str, sql: str, how: str, text: str) -> None:
-    """One migration: *sql* is run and *text* recorded in one transaction; ``!``: only recorded, ``?``: only run."""
-    with connection.transaction():
+    """One migration: *sql* is run and *text* recorded in one transaction; ``!``: only recorded, ``?``: only run,
+    ``&``: in as many transactions as there are statements."""
+    with contextlib.nullcontext() if how == "&" else connection.transaction():
         for statement in split(sql) if how != "!" else ():
             connection.execute(statement.text.encode())
         if how != "?":
