@@ -282,7 +282,7 @@ def test_two_tools_the_other_one_is_mentioned(tmp_path: Path) -> None:
         ({}, "no migrations found in"),
         ({"path": "nowhere"}, "is not a folder; check [migrations] path"),
         ({"path": "file.sql"}, "is a file; give the folder"),
-        ({"tool": "flywya"}, "migrations tool 'flywya' is not known; use one of alembic, dbmate"),
+        ({"tool": "flywya"}, "migrations tool 'flywya' is not known; use one of alembic, atlas, dbmate"),
         ({"ref": "main"}, "migrations@main needs git: "),
     ],
 )

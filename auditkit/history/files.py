@@ -9,14 +9,15 @@ becomes a note; it never stops the audit.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from auditkit.errors import ConfigError
-from auditkit.history.git import GitInfo, Repository, open_repository
+from auditkit.history.changelog import liquibase
+from auditkit.history.git import GitInfo, Repository, Version, open_repository
 from auditkit.history.layouts import LAYOUTS, identify, is_down, numbers
-from auditkit.history.listed import drizzle
+from auditkit.history.listed import drizzle, sqitch, yoyo
 from auditkit.history.migration import Blob, Migration, Migrations, Project, read, with_content
 from auditkit.history.programs import alembic, django
 from auditkit.history.recognise import recognise
@@ -31,6 +32,17 @@ __all__ = [
     "find_project",
     "load_migrations",
 ]
+
+
+#: Tools whose file names do not say everything.
+_READERS: dict[str, Callable[[Project, Tree], tuple[list[Migration], list[str]]]] = {
+    "alembic": alembic,
+    "django": django,
+    "drizzle": drizzle,
+    "liquibase": liquibase,
+    "sqitch": sqitch,
+    "yoyo": yoyo,
+}
 
 
 def find_project(
@@ -68,14 +80,39 @@ def load_migrations(
             f"no migrations found in {where}; name their folder and tool in auditkit.toml, "
             '[migrations] path = "…" and tool = "…"'
         )
-    reader = {"alembic": alembic, "django": django, "drizzle": drizzle}.get(project.tool, _by_name)
+    reader = _READERS.get(project.tool, _by_name)
     found, odd = reader(project, tree)
     if repository:
-        log = repository.log(project.directories, commit)
-        found = [replace(migration, git=log.get(migration.path, GitInfo())) for migration in found]
+        # A changelog, a plan may name files elsewhere.
+        elsewhere = {
+            m.path for m in found if not m.path.startswith(tuple(f"{d}/" for d in project.directories))
+        }
+        everywhere = "." in project.directories
+        log = repository.log([*project.directories, *([] if everywhere else sorted(elsewhere))], commit)
+        found = [_with_log(repository, migration, log, project.tool) for migration in found]
         notes = [*notes, *repository.notes]
     notes = [*project.notes, *tree.notes, *odd, *_duplicates(found, project.tool), *notes]
     return Migrations(project, tuple(found), tuple(notes), ref)
+
+
+def _with_log(
+    repository: Repository, migration: Migration, log: Mapping[str, GitInfo], tool: str
+) -> Migration:
+    """*migration* with its file's history; of a file that holds several, what changed this one."""
+    info = log.get(migration.path, GitInfo())
+    part = LAYOUTS[tool].part
+    if part is None or not migration.path.endswith(".sql") or not info.versions:
+        return replace(migration, git=info)
+    contents = repository.read(version.blob for version in info.versions)
+    kept: list[Version] = []
+    last: str | None = None
+    for version in info.versions:
+        now = part(contents.get(version.blob, b"").decode(errors="replace"), migration.version)
+        if now is not None and now.strip() != last:
+            kept.append(version)
+        last = now.strip() if now is not None else None
+    uncommitted = info.uncommitted and last != migration.raw.decode(errors="replace").strip()
+    return replace(migration, git=replace(info, versions=tuple(kept), uncommitted=uncommitted))
 
 
 def blobs(migrations: Migrations, migration: Migration) -> list[Blob]:
@@ -87,15 +124,20 @@ def blobs(migrations: Migrations, migration: Migration) -> list[Blob]:
     if not repository or not migration.git:
         return []
     contents = repository.read(version.blob for version in migration.git.versions)
+    layout = LAYOUTS[migrations.tool]
+    if layout.part and not migration.path.endswith(".sql"):
+        return []
     earlier: list[Blob] = []
-    seen = {migration.raw}
+    seen = {migration.raw.lstrip(b"\n") if layout.part else migration.raw}
     for version in reversed(migration.git.versions):
         raw = contents.get(version.blob)
-        if raw is None or raw in seen:
+        if raw is None:
             continue
-        seen.add(raw)
-        layout = LAYOUTS[migrations.tool]
-        earlier.append(Blob(version.commit, with_content(layout, migration, raw)))
+        then = with_content(layout, migration, raw)
+        own = then.raw.lstrip(b"\n") if layout.part else raw
+        if own not in seen:
+            seen.add(own)
+            earlier.append(Blob(version.commit, then))
     return earlier
 
 
@@ -103,11 +145,11 @@ def lost(migrations: Migrations) -> dict[str, Blob]:
     """Migrations that are not among the files but were once, or are in another branch, by version.
 
     Each as last seen: the commit is the one that gave it its last content. Empty without git. A version is
-    known by the file's name only, so Drizzle's and Django's are not found.
+    known by the file's name only, so those of tools that list their migrations elsewhere are not found.
     """
     repository, _ = open_repository(migrations.project.root)
     layout = LAYOUTS[migrations.tool]
-    if not repository or migrations.tool in ("drizzle", "django"):
+    if not repository or layout.listed or migrations.tool in ("drizzle", "django"):
         return {}
     here = {migration.path for migration in migrations}
     found: list[tuple[Migration, GitInfo]] = []
@@ -196,6 +238,8 @@ def _by_name(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
         identity = identify(layout, local)
         if identity and not _skipped_init(project.tool, local, chosen):
             chosen.append(Migration(*identity, file, None))
+        elif layout.others and layout.others.fullmatch(local):
+            continue
         elif local.endswith((".sql", ".SQL")) and not is_down(local):
             notes.append(f"{file}: skipped by {project.tool}, whose files are named {layout.said}")
     contents = tree.read(migration.path for migration in chosen)

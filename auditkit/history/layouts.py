@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+
+from auditkit.history import formatted
 
 __all__ = ["LAYOUTS", "SCRIPT", "Layout", "identify", "is_down", "numbers", "stamp"]
 
@@ -17,7 +20,10 @@ class Layout:
     ``file`` is matched against paths inside the migrations directory and has the groups ``version`` and
     ``name``; ``up`` cuts out the part that is applied; ``order`` is the sort key of a version;
     ``autocommit`` finds the directive that keeps a file out of a transaction; ``code`` if the files are
-    programs, not SQL; ``said`` is what the tool asks of names, for the note about a file it skips.
+    programs, not SQL; ``endings`` of the files that hold SQL; ``said`` is what the tool asks of names, for the
+    note about a file it skips. ``part`` cuts one version out of a file that holds several. ``listed``: the
+    project lists its migrations in their order, which versions do not tell. ``others`` are files that the
+    tool knows and does not apply in order.
     """
 
     tool: str
@@ -27,6 +33,10 @@ class Layout:
     order: Callable[[str], Any] = lambda version: version
     autocommit: re.Pattern[str] | None = None
     code: bool = False
+    endings: tuple[str, ...] = (".sql",)
+    part: Callable[[str, str], str | None] | None = None
+    listed: bool = False
+    others: re.Pattern[str] | None = None
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -49,6 +59,30 @@ def _section(up: str, down: str) -> Callable[[str], str | None]:
         return "\n" * sql.count("\n", 0, start.end()) + sql[start.end() : stop.start() if stop else None]
 
     return cut
+
+
+def _changeset(text: str, version: str) -> str | None:
+    """The lines of one changeset of a formatted SQL file; None if the file has none of this id and author."""
+    changesets, properties = formatted.changesets(text)
+    for changeset in changesets:
+        if version.endswith(f"::{changeset.id}::{changeset.author}"):
+            return formatted.cut(text, changeset, properties)
+    return None
+
+
+def _changeset_key(version: str) -> tuple[str, ...]:
+    """What tells changesets apart; of the file only its name, since paths depend on where Liquibase ran."""
+    path, *rest = version.rsplit("::", 2)
+    return (re.split(r"[/:]", path)[-1], *rest)
+
+
+def _pgroll(text: str) -> str | None:
+    """The SQL of a pgroll migration whose operations are all SQL; None if one is not."""
+    try:
+        operations = json.loads(text)["operations"]
+        return ";\n".join(operation["sql"]["up"] for operation in operations)
+    except (ValueError, LookupError, TypeError):
+        return None
 
 
 _STAMPED = r"(?P<version>[0-9]+)_(?P<name>[^/]*)"
@@ -93,10 +127,65 @@ LAYOUTS: dict[str, Layout] = {
             order=numbers,
             autocommit=re.compile(r"-- no-transaction"),
         ),
+        Layout(
+            "atlas",
+            re.compile(r"(?P<version>[^/_]+)(?:_(?P<name>[^/]*))?\.sql"),
+            "<version>_name.sql",
+            autocommit=re.compile(r"^-- atlas:txmode none", re.MULTILINE),
+        ),
+        Layout(
+            "liquibase",
+            re.compile(r"(?P<version>.*)(?P<name>)\.(?:sql|xml|ya?ml|json)"),
+            "changelogs with changesets",
+            up=formatted.statements,
+            order=_changeset_key,
+            autocommit=re.compile(r"^\s*--\s*changeset\s.*runInTransaction:false", re.M | re.I),
+            endings=(".sql", ".xml", ".yaml", ".yml", ".json"),
+            part=_changeset,
+            listed=True,
+        ),
+        Layout(
+            "sqitch",
+            re.compile(r"(?P<version>[^/]+)(?P<name>)\.sql"),
+            "listed in sqitch.plan",
+            listed=True,
+        ),
+        Layout(
+            "yoyo",
+            re.compile(r"(?P<version>[^/]+)(?P<name>)(?<!\.rollback)\.(?:sql|py)"),
+            "<id>.sql or <id>.py",
+            autocommit=re.compile(r"^\s*--\s*transactional\s*:\s*false", re.M | re.I),
+            listed=True,
+        ),
+        Layout(
+            "hasura",
+            re.compile(r"(?P<version>[0-9]+)_(?P<name>[^/]*)/up\.sql"),
+            "<version>_name/up.sql",
+            order=numbers,
+        ),
+        Layout(
+            "pgroll",
+            re.compile(r"(?P<version>[^/.]+)(?P<name>)\.(?:json|ya?ml)"),
+            "<name>.json",
+            up=_pgroll,
+            endings=(".json",),
+        ),
+        Layout(
+            "postgres-migrations",
+            re.compile(r"(?P<version>[0-9]+)[-_]?(?P<name>[^/]*)\.(?:sql|js)"),
+            "<number>_name.sql",
+            order=numbers,
+        ),
+        Layout(
+            "efcore",
+            re.compile(r"(?P<version>[0-9]{14})_(?P<name>[^/.]*)\.cs"),
+            "<timestamp>_Name.cs",
+            code=True,
+        ),
         Layout("diesel", re.compile(r"(?P<version>[^/_]+)_(?P<name>[^/]*)/up\.sql"), "<version>_name/up.sql"),
         Layout(
             "refinery",
-            re.compile(r"[UV](?P<version>[0-9]+(?:\.[0-9]+)?)__(?P<name>\w+)\.sql"),
+            re.compile(r"[UV](?P<version>[0-9]+(?:\.[0-9]+)?)__(?P<name>\w+)\.(?:sql|rs)"),
             "V<version>__name.sql",
             order=numbers,
         ),
@@ -105,6 +194,8 @@ LAYOUTS: dict[str, Layout] = {
             re.compile(r"(?:.*/)?(?:V(?P<version>[0-9][0-9._]*)|R)__(?P<name>[^/]*)\.sql"),
             "V<version>__name.sql",
             order=numbers,
+            # Baseline migrations stand in for what they cover, in new databases only; undo migrations.
+            others=re.compile(r"(?:.*/)?[BU][0-9][0-9._]*__[^/]*\.sql"),
         ),
         Layout(
             "rails", re.compile(r"(?P<version>[0-9]+)_(?P<name>\w*)[^/]*\.rb"), "<version>_name.rb", code=True
@@ -140,7 +231,7 @@ def identify(layout: Layout, local: str) -> tuple[str, str] | None:
     match = layout.file.fullmatch(local)
     if not match or is_down(local):
         return None
-    version, name = match["version"] or "", match["name"]
+    version, name = match["version"] or "", match["name"] or ""
     if layout.tool == "prisma":
         return stamp(version)
     if layout.tool == "diesel":

@@ -8,17 +8,18 @@ read is told apart from what is not there.
 
 from __future__ import annotations
 
-import hashlib
 import re
-import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from auditkit.history import checksums
 from auditkit.history.layouts import stamp
 
 if TYPE_CHECKING:
     import psycopg
+
+    from auditkit.history.migration import Migration
 
 __all__ = [
     "LEDGERS",
@@ -34,6 +35,7 @@ __all__ = [
 Row = dict[str, Any]
 
 _APPLIED = "'applied'"
+_RUN = "'run'"
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,14 @@ class Ledger:
 
     ``columns`` maps each column that must be there to a pattern of its type (as ``format_type`` shows it),
     ``optional`` are others that may be. ``names``: the table must be called one of these, for columns that
-    fit many tables. The fields from ``version`` to ``note`` are SQL expressions over the row ``t``.
+    fit many tables. The fields from ``version`` to ``total`` are SQL expressions over the row ``t``, what
+    they mean is said in ``read_ledgers``. ``source``: what ``t`` is, if not the table as it stands; it
+    gives a column ``xmin``. ``companion`` is a table of the same schema that knows more: where it can be
+    read, the expressions in ``beside`` take the place of those above.
     ``identify`` splits what the ledger calls a migration into version and name. ``checksums`` gives every
-    checksum under which the tool accepts a file; None if the tool has none. ``whole``: one row stands for
-    all earlier migrations (``upto``), or for all ancestors (``heads``).
+    checksum under which the tool accepts a migration (None: this one's cannot be told); None if the tool
+    has none. ``chained``: a checksum covers all earlier files too. ``whole``: one row stands for all
+    earlier migrations (``upto``), or for all ancestors (``heads``).
     """
 
     tool: str
@@ -61,9 +67,16 @@ class Ledger:
     statements: str = "NULL"
     applied_by: str = "NULL"
     note: str = "NULL"
+    recorded_as: str = _RUN
+    done: str = "NULL"
+    total: str = "NULL"
     where: str = "true"
+    source: str = "{table} AS t"
+    companion: str = ""
+    beside: Mapping[str, str] = field(default_factory=dict)
     identify: Callable[[str], tuple[str, str]] | None = None
-    checksums: Callable[[bytes], frozenset[str]] | None = None
+    checksums: Callable[[Migration], frozenset[str] | None] | None = None
+    chained: bool = False
     whole: str = ""
     not_detectable: tuple[str, ...] = ()
 
@@ -88,28 +101,6 @@ _NO_ORDER = "the order in which migrations were applied, when one transaction wr
 
 def _file_stem(name: str) -> tuple[str, str]:
     return stamp(re.sub(r"\.(?:js|ts|cjs|mjs|cts|mts|sql)$", "", name))
-
-
-def _lines(raw: bytes) -> tuple[bytes, bytes]:
-    unix = raw.replace(b"\r\n", b"\n")
-    return unix, unix.replace(b"\n", b"\r\n")
-
-
-def _prisma(raw: bytes) -> frozenset[str]:
-    """SHA-256 in hex, whatever the line ends; rows of old versions lack the leading zero of each byte."""
-    digests = [hashlib.sha256(content).digest() for content in (raw, *_lines(raw))]
-    return frozenset([d.hex() for d in digests] + ["".join(f"{byte:x}" for byte in d) for d in digests])
-
-
-def _flyway(raw: bytes) -> frozenset[str]:
-    """One CRC32 over the lines without their ends, as a signed 32-bit number."""
-    text = raw.decode(errors="replace").removeprefix("\ufeff")
-    crc = zlib.crc32("".join(re.split(r"\r\n|\r|\n", text)).encode())
-    return frozenset({str(crc - (1 << 32) if crc >= 1 << 31 else crc)})
-
-
-def _digest(algorithm: str) -> Callable[[bytes], frozenset[str]]:
-    return lambda raw: frozenset({hashlib.new(algorithm, raw).hexdigest()})
 
 
 LEDGERS: dict[str, Ledger] = {
@@ -152,7 +143,10 @@ LEDGERS: dict[str, Ledger] = {
             note="CASE WHEN t.finished_at IS NULL "
             "THEN left(regexp_replace(t.logs, '[[:space:]]+', ' ', 'g'), 300) "
             "WHEN t.applied_steps_count = 0 THEN 'recorded with 0 steps: marked as applied, not run' END",
-            checksums=_prisma,
+            recorded_as="CASE WHEN t.finished_at IS NOT NULL AND t.applied_steps_count = 0 THEN 'marked' "
+            "ELSE 'run' END",
+            done="t.applied_steps_count",
+            checksums=checksums.prisma,
         ),
         Ledger(
             "flyway",
@@ -178,7 +172,9 @@ LEDGERS: dict[str, Ledger] = {
             checksum="t.checksum::text",
             applied_by="t.installed_by",
             note="CASE WHEN t.type LIKE '%BASELINE' THEN 'baseline' END",
-            checksums=_flyway,
+            # A script of type SQL_BASELINE was run in place of those it covers.
+            recorded_as="CASE WHEN t.type LIKE '%BASELINE' THEN 'baseline' ELSE 'run' END",
+            checksums=checksums.flyway,
             not_detectable=("edits hidden by `repair`, which rewrites checksums",),
         ),
         Ledger(
@@ -196,14 +192,21 @@ LEDGERS: dict[str, Ledger] = {
                 {"description", "comments", "tag", "liquibase", "contexts", "labels", "deployment_id"}
             ),
             version="t.filename || '::' || t.id || '::' || t.author",
-            name="t.id",
             state="CASE t.exectype WHEN 'FAILED' THEN 'failed' WHEN 'SKIPPED' THEN 'rolled_back' "
             "ELSE 'applied' END",
             position="t.orderexecuted",
             applied_at="t.dateexecuted",
-            checksum="t.md5sum",
-            note="CASE t.exectype WHEN 'MARK_RAN' THEN 'marked as run, not run' END",
-            not_detectable=("edits (changesets are not parsed; run `liquibase validate`)",),
+            # Older checksums are computed otherwise; Liquibase replaces them when it runs next.
+            checksum="CASE WHEN t.md5sum LIKE '9:%' THEN t.md5sum END",
+            note="CASE WHEN t.exectype = 'MARK_RAN' THEN 'marked as run, not run' "
+            "WHEN t.md5sum IS NULL THEN 'without a checksum: it was cleared, so an edit cannot be seen' "
+            "WHEN t.md5sum NOT LIKE '9:%' THEN 'its checksum is of an older Liquibase, so an edit cannot be seen' "
+            "WHEN t.exectype = 'RERAN' THEN 'run again after an edit' END",
+            recorded_as="CASE t.exectype WHEN 'MARK_RAN' THEN 'marked' ELSE 'run' END",
+            checksums=checksums.liquibase,
+            not_detectable=(
+                "edits of changesets that are not SQL (run `liquibase validate`), and those of white space",
+            ),
         ),
         Ledger(
             "django",
@@ -230,7 +233,7 @@ LEDGERS: dict[str, Ledger] = {
             position="t.id",
             applied_at="(to_jsonb(t) ->> 'applied_at')::timestamptz",
             checksum="t.hash",
-            checksums=_digest("sha256"),
+            checksums=checksums.digest("sha256"),
             not_detectable=(_NO_TIME,),
         ),
         Ledger(
@@ -289,7 +292,7 @@ LEDGERS: dict[str, Ledger] = {
             position="row_number() OVER (ORDER BY t.installed_on, t.version)",
             applied_at="t.installed_on",
             checksum="encode(t.checksum, 'hex')",
-            checksums=_digest("sha384"),
+            checksums=checksums.digest("sha384"),
         ),
         Ledger(
             "refinery",
@@ -299,7 +302,7 @@ LEDGERS: dict[str, Ledger] = {
             position="row_number() OVER (ORDER BY t.applied_on::timestamptz, t.version)",
             applied_at="t.applied_on::timestamptz",
             checksum="t.checksum",
-            not_detectable=("edits (its checksum is not computed here; run refinery)",),
+            checksums=checksums.refinery,
         ),
         Ledger(
             "atlas",
@@ -323,10 +326,18 @@ LEDGERS: dict[str, Ledger] = {
             position="row_number() OVER (ORDER BY t.executed_at, t.version)",
             applied_at="t.executed_at",
             checksum="t.hash",
-            note="CASE WHEN t.type & 2 = 0 THEN 'baseline or resolved by hand, not run' "
-            "WHEN t.applied < t.total THEN format('%s of %s statements applied', t.applied, t.total) END",
+            # The type is a set of bits: 1 baseline, 2 executed, 4 resolved by hand.
+            note="CASE WHEN t.type & 2 = 0 THEN "
+            "CASE WHEN t.type & 1 = 1 THEN 'baseline' ELSE 'resolved by hand, not run' END "
+            "WHEN t.applied < t.total THEN format('%s of %s statements applied', t.applied, t.total) "
+            "|| coalesce(', then: ' || left(regexp_replace(nullif(to_jsonb(t) ->> 'error', ''), "
+            "'[[:space:]]+', ' ', 'g'), 300), '') END",
+            recorded_as="CASE WHEN t.type & 1 = 1 THEN 'baseline' WHEN t.type & 2 = 0 THEN 'marked' ELSE 'run' END",
+            done="t.applied",
+            total="t.total",
+            chained=True,
             not_detectable=(
-                "edits (hashes are cumulative and not compared here; run `atlas migrate validate`)",
+                "edits after the first one, unless git has the edited text (hashes are cumulative)",
             ),
         ),
         Ledger(
@@ -342,7 +353,7 @@ LEDGERS: dict[str, Ledger] = {
             "typeorm",
             {"id": _INT, "timestamp": "bigint", "name": _VARCHAR},
             version="t.timestamp::text",
-            name="regexp_replace(t.name, '[0-9]{13}$', '')",
+            name="regexp_replace(t.name, '[0-9]{{13}}$', '')",
             position="t.id",
             not_detectable=(_NO_EDITS, _NO_TIME),
         ),
@@ -382,9 +393,17 @@ LEDGERS: dict[str, Ledger] = {
             "yoyo",
             {"migration_hash": _VARCHAR, "migration_id": _VARCHAR, "applied_at_utc": _TIME},
             version="t.migration_id",
-            identify=stamp,
             position="row_number() OVER (ORDER BY t.applied_at_utc, t.migration_id)",
-            applied_at="t.applied_at_utc",
+            applied_at="t.applied_at_utc AT TIME ZONE 'UTC'",
+            companion="_yoyo_log",
+            beside={
+                "applied_by": "(SELECT nullif(concat_ws('@', l.username, l.hostname), '') FROM {companion} l "
+                "WHERE l.migration_hash = t.migration_hash AND l.operation IN ('apply', 'mark') "
+                "ORDER BY l.created_at_utc DESC LIMIT 1)",
+                "recorded_as": "coalesce((SELECT CASE l.operation WHEN 'mark' THEN 'marked' ELSE 'run' END "
+                "FROM {companion} l WHERE l.migration_hash = t.migration_hash "
+                "AND l.operation IN ('apply', 'mark') ORDER BY l.created_at_utc DESC LIMIT 1), 'run')",
+            },
             not_detectable=(_NO_EDITS,),
         ),
         Ledger(
@@ -402,22 +421,84 @@ LEDGERS: dict[str, Ledger] = {
                 "planner_name": "text",
                 "planner_email": "text",
             },
-            version="t.change",
+            # A change that was reworked is there twice; the plan counts in the same way.
+            version="t.change || CASE WHEN t.failed THEN '' ELSE coalesce('#' || nullif("
+            "row_number() OVER (PARTITION BY t.failed, t.project, t.change ORDER BY t.committed_at), 1), '') END",
+            source="(SELECT *, false AS failed, xmin AS xmin FROM {table}) AS t",
+            state="CASE WHEN t.failed THEN 'failed' ELSE 'applied' END",
             position="row_number() OVER (ORDER BY t.committed_at, t.change_id)",
             applied_at="t.committed_at",
             checksum="t.script_hash",
-            applied_by="t.committer_name",
-            checksums=_digest("sha1"),
+            applied_by="t.committer_name || ' <' || t.committer_email || '>'",
+            companion="events",
+            beside={
+                # What failed is in the events only, and counts until the change is deployed.
+                "source": "(SELECT c.change_id, c.script_hash, c.change, c.project, c.note, c.committed_at, "
+                "c.committer_name, c.committer_email, false AS failed, c.xmin AS xmin FROM {table} AS c "
+                "UNION ALL SELECT * FROM (SELECT DISTINCT ON (e.project, e.change_id) e.change_id, NULL, "
+                "e.change, e.project, e.note, e.committed_at, e.committer_name, e.committer_email, true, e.xmin "
+                "FROM {companion} AS e WHERE NOT EXISTS (SELECT FROM {table} AS c WHERE c.change_id = e.change_id) "
+                "AND e.event IN ('fail', 'revert') "
+                "ORDER BY e.project, e.change_id, e.committed_at DESC) AS f WHERE EXISTS (SELECT FROM {companion} AS e "
+                "WHERE e.change_id = f.change_id AND e.committed_at = f.committed_at AND e.event = 'fail')) AS t",
+            },
+            checksums=checksums.digest("sha1"),
         ),
         Ledger(
             "postgres-migrations",
             {"id": _INT, "name": _VARCHAR, "hash": _VARCHAR, "executed_at": _TIME},
             version="t.id::text",
             name="t.name",
+            where="t.id > 0",  # its own table
             position="row_number() OVER (ORDER BY t.executed_at, t.id)",
             applied_at="t.executed_at",
             checksum="t.hash",
-            not_detectable=("edits (its checksum is not computed here)",),
+            checksums=checksums.postgres_migrations,
+        ),
+        Ledger(
+            "hasura",
+            {"hasura_uuid": "uuid", "version": "text", "upgraded_on": _TIME, "cli_state": "jsonb"},
+            # Whatever else the engine keeps in the one row of this table.
+            optional=frozenset(
+                {"console_state", "ee_client_id", "ee_client_secret", "jwt_jwk", "license_key", "cli_uuid"}
+            ),
+            source="(SELECT m.key AS version, d.key AS db, m.value AS dirty, NULL::xid AS xmin FROM {table} AS v, "
+            "jsonb_each(CASE jsonb_typeof(v.cli_state -> 'migrations') WHEN 'object' "
+            "THEN v.cli_state -> 'migrations' ELSE '{{}}' END) AS d, "
+            "jsonb_each(CASE jsonb_typeof(d.value) WHEN 'object' THEN d.value ELSE '{{}}' END) AS m) AS t",
+            version="t.version",
+            state="CASE t.dirty WHEN 'true' THEN 'failed' ELSE 'applied' END",
+            note="CASE t.db WHEN 'default' THEN NULL ELSE 'recorded for the database ' || t.db END",
+            not_detectable=(_NO_EDITS, _NO_TIME, "the order in which migrations were applied"),
+        ),
+        Ledger(
+            "pgroll",
+            {
+                "schema": "name",
+                "name": "text",
+                "migration": "jsonb",
+                "created_at": _TIME,
+                "updated_at": _TIME,
+                "parent": "text",
+                "done": "boolean",
+                "resulting_schema": "jsonb",
+            },
+            optional=frozenset({"migration_type"}),
+            version="t.name",
+            # What was changed without pgroll, and its event trigger saw.
+            where="true",
+            state="CASE WHEN t.done THEN 'applied' ELSE 'failed' END",
+            position="row_number() OVER (ORDER BY t.created_at, t.name)",
+            applied_at="t.created_at",
+            statements="(SELECT array_agg(o -> 'sql' ->> 'up' ORDER BY n) FROM jsonb_array_elements("
+            "CASE jsonb_typeof(t.migration -> 'operations') WHEN 'array' THEN t.migration -> 'operations' "
+            "ELSE '[]' END) WITH ORDINALITY AS a(o, n) HAVING bool_and(o -> 'sql' ->> 'up' IS NOT NULL))",
+            note="CASE WHEN NOT t.done THEN 'started and not completed: half of it is in place' "
+            "ELSE CASE to_jsonb(t) ->> 'migration_type' WHEN 'inferred' "
+            "THEN 'made without pgroll, whose event trigger recorded it' WHEN 'baseline' THEN 'baseline' END END",
+            recorded_as="CASE to_jsonb(t) ->> 'migration_type' WHEN 'inferred' THEN 'captured' "
+            "WHEN 'baseline' THEN 'baseline' ELSE 'run' END",
+            not_detectable=("edits of migrations that are not SQL (what pgroll stored is not compared)",),
         ),
     )
 }
@@ -438,7 +519,8 @@ _PLATFORM = {
 class LedgerTable:
     """A ledger that was found. ``platform`` names the service it belongs to, if it is not the project's.
 
-    ``denied`` says what the role lacks to read it, ``grant`` how to give it.
+    ``denied`` says what the role lacks to read it, ``grant`` how to give it. ``companion``: the other table
+    of the tool, which knows more, is there and can be read.
     """
 
     tool: str
@@ -447,6 +529,7 @@ class LedgerTable:
     platform: str | None = None
     denied: str | None = None
     grant: str | None = None
+    companion: bool = False
 
     @property
     def label(self) -> str:
@@ -486,7 +569,7 @@ JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdroppe
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence <> 't' AND c.relnatts BETWEEN 1 AND 24
   AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 GROUP BY n.oid, n.nspname, c.oid, c.relname, c.relowner
-HAVING bool_or(a.attname = ANY (%s)) OR c.relname = 'ar_internal_metadata'
+HAVING bool_or(a.attname = ANY (%s)) OR c.relname = ANY (%s)
 ORDER BY n.nspname, c.relname
 """
 
@@ -499,8 +582,9 @@ SELECT {version} AS version, {name} AS name, {state} AS state, {position} AS pos
                              THEN pg_xact_commit_timestamp(t.xmin) END) AT TIME ZONE 'UTC',
                'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') AS applied_at,
        {checksum} AS checksum, {statements} AS statements, {applied_by} AS applied_by, {note} AS note,
+       {recorded_as} AS recorded_as, {done} AS done, {total} AS total,
        t.xmin::text::bigint AS xmin, age(t.xmin) AS age
-FROM {table} AS t WHERE {where} ORDER BY 4 NULLS LAST, 1
+FROM {source} WHERE {where} ORDER BY 4 NULLS LAST, 1
 """
 
 
@@ -508,8 +592,10 @@ def find_ledgers(connection: psycopg.Connection[Any]) -> list[LedgerTable]:
     """All ledgers in the database, the platform's included, in order of schema and table."""
     # The rarest column of each ledger is enough to find its table.
     telling = sorted({_telling(ledger) for ledger in LEDGERS.values()})
-    rows = connection.execute(_FIND, [telling]).fetchall()
+    beside = ["ar_internal_metadata", *(ledger.companion for ledger in LEDGERS.values() if ledger.companion)]
+    rows = connection.execute(_FIND, [telling, beside]).fetchall()
     tables = {(schema, table) for schema, table, *_ in rows}
+    open_tables = {(row[0], row[1]) for row in rows if row[5] and not row[6]}
     found = []
     for schema, table, owner, columns, usage, readable, secured, role in rows:
         fitting = [ledger.tool for ledger in LEDGERS.values() if ledger.recognise(columns, table)]
@@ -520,7 +606,8 @@ def find_ledgers(connection: psycopg.Connection[Any]) -> list[LedgerTable]:
             tool = fitting[1]  # Rails keeps that table next to its ledger, dbmate does not
         platform = _PLATFORM.get(schema) if owner.startswith("supabase_") else None
         denied, grant = _denied(schema, table, role, usage=usage, readable=readable, secured=secured)
-        found.append(LedgerTable(tool, schema, table, platform, denied, grant))
+        companion = (schema, LEDGERS[tool].companion) in open_tables
+        found.append(LedgerTable(tool, schema, table, platform, denied, grant, companion))
     return found
 
 
@@ -554,8 +641,12 @@ def read_ledgers(connection: psycopg.Connection[Any]) -> list[dict[str, Any]]:
 
     Keys: tool, schema, table, platform, denied, grant, rows. A row has tool, table, position (order applied,
     or None), version, name, state (applied, failed, rolled_back), applied_at (ISO 8601, UTC), checksum,
-    statements, xmin, age (in transactions; the higher, the older), applied_by, note. The platform's own
-    ledgers are listed without rows.
+    statements, applied_by (as the tool knows that person), note, recorded_as, done and total, xmin, age (in
+    transactions; the higher, the older). The platform's own ledgers are listed without rows.
+
+    recorded_as tells how the row came to be: run (the tool ran the migration), marked (recorded without
+    being run), baseline (stands for all migrations up to it), captured (a change made without the tool, which
+    saw it). done of total: the statements (Prisma: steps) that were run, where the tool counts them.
     """
     records = []
     for found in find_ledgers(connection):
@@ -582,8 +673,14 @@ def _rows(connection: psycopg.Connection[Any], found: LedgerTable) -> tuple[list
     from psycopg.rows import dict_row
 
     ledger = LEDGERS[found.tool]
-    parts = {name: sql.SQL(getattr(ledger, name)) for name in _EXPRESSIONS}
-    query = sql.SQL(_READ).format(table=sql.Identifier(found.schema, found.table), **parts)
+    texts: dict[str, str] = {name: getattr(ledger, name) for name in _EXPRESSIONS}
+    texts.update(ledger.beside if found.companion else {})
+    tables = {
+        "table": sql.Identifier(found.schema, found.table),
+        "companion": sql.Identifier(found.schema, ledger.companion),
+    }
+    parts = {name: sql.SQL(text).format(**tables) for name, text in texts.items()}
+    query = sql.SQL(_READ).format(**parts)
     try:
         with connection.cursor(row_factory=dict_row) as cursor:
             rows = cursor.execute(query).fetchall()
@@ -606,20 +703,30 @@ _EXPRESSIONS = (
     "statements",
     "applied_by",
     "note",
+    "recorded_as",
+    "done",
+    "total",
     "where",
+    "source",
 )
 
 
-def read_history(connection: psycopg.Connection[Any], tool: str | None = None) -> History:
-    """What the database records of its migrations; *tool* is the project's, to choose between ledgers."""
-    return choose(read_ledgers(connection), tool)
+def read_history(
+    connection: psycopg.Connection[Any], tool: str | None = None, versions: Iterable[str] = ()
+) -> History:
+    """What the database records of its migrations; arguments as for ``choose``."""
+    return choose(read_ledgers(connection), tool, versions)
 
 
-def choose(records: Iterable[Mapping[str, Any]], tool: str | None = None) -> History:
-    """Pick the project's ledger from the records of ``read_ledgers``: *tool*'s if there is one.
+def choose(
+    records: Iterable[Mapping[str, Any]], tool: str | None = None, versions: Iterable[str] = ()
+) -> History:
+    """Pick the project's ledger from the records of ``read_ledgers``.
 
-    Otherwise the one with most rows, unreadable ones first: what cannot be read must not be overlooked.
+    The ledger of the project's *tool* comes first; then what cannot be read, since it must not be overlooked;
+    then the one that records most of the *versions* of its files, then the one with most rows.
     """
+    wanted = frozenset(versions)
     own = [record for record in records if not record["platform"]]
     # Rails' and dbmate's ledgers look alike; the project knows.
     twins = {"rails", "dbmate"}
@@ -627,7 +734,11 @@ def choose(records: Iterable[Mapping[str, Any]], tool: str | None = None) -> His
         own = [{**record, "tool": tool} if record["tool"] in twins else record for record in own]
     if not own:
         return History(notes=("no migration history table was found",))
-    ranked = sorted(own, key=lambda r: (r["tool"] != tool, not r["denied"], -len(r["rows"]), _label(r)))
+    known = {_label(r): sum(row["version"] in wanted for row in r["rows"]) for r in own}
+    ranked = sorted(
+        own,
+        key=lambda r: (r["tool"] != tool, not r["denied"], -known[_label(r)], -len(r["rows"]), _label(r)),
+    )
     chosen, others = ranked[0], ranked[1:]
     label = _label(chosen)
     notes: list[str] = []

@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import overload
 
+from auditkit.history import formatted
 from auditkit.history.git import Commit, GitInfo
 from auditkit.history.layouts import Layout
 from auditkit.history.split import Statement, split
@@ -34,7 +35,8 @@ class Migration:
     root. ``sql`` is the part that is applied (after ``-- migrate:up``, say), with blank lines for what was
     left out before it, so that line numbers stay the file's; None if the migration is code. ``raw`` is the
     file as it is on disk. ``transactional``: whether the tool runs it in one transaction. ``depends`` are
-    versions that come before it, for tools that order by dependency.
+    versions that come before it, for tools that order by dependency. A file may hold several migrations
+    (Liquibase); ``raw`` is then this one's part of it.
     """
 
     version: str
@@ -112,9 +114,12 @@ def read(layout: Layout, migration: Migration, content: bytes | str, notes: list
 
 
 def with_content(layout: Layout, migration: Migration, content: bytes) -> Migration:
-    """*migration* with what *content* says."""
+    """*migration* with what *content* says: all of a file, or its part of one that holds several."""
     text = content.decode(errors="replace")
-    code = layout.code or not migration.path.lower().endswith(".sql")
+    if layout.part and formatted.is_formatted(text):
+        text = layout.part(text, migration.version) or ""
+        content = text.encode()
+    code = layout.code or not migration.path.lower().endswith(layout.endings)
     if layout.tool == "django":
         transactional = not re.search(r"^\s*atomic\s*=\s*False", text, re.MULTILINE)
     else:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
+from auditkit.history.changelog import is_changelog
 from auditkit.history.layouts import LAYOUTS, SCRIPT
 from auditkit.history.trees import Tree, join, text_of
 
@@ -20,6 +21,8 @@ _PACKAGES = {  # what package.json has when a folder of scripts is theirs
     "node-pg-migrate": "node-pg-migrate",
 }
 _MARKS = {
+    "yoyo": re.compile(rb"\A(?:\s*--.*\n)*?\s*--\s*(?:depends|transactional)\s*:", re.I),
+    "node-pg-migrate": re.compile(rb"^\s*--[\s-]*up migration", re.M | re.I),
     "dbmate": re.compile(rb"^--\s*migrate:up", re.M),
     "goose": re.compile(rb"^--\s*\+goose up", re.M | re.I),
 }
@@ -54,7 +57,14 @@ def recognise(tree: Tree) -> dict[str, list[str]]:
             drizzle = "snapshot.json" in names[folder]
             add("drizzle" if drizzle else "prisma", parent)
         elif "up.sql" in names[folder]:
-            add("diesel", parent)
+            # Hasura counts milliseconds, Diesel dates its folders.
+            add("hasura" if re.match(r"[0-9]{13}_", last) else "diesel", parent)
+        if "atlas.sum" in names[folder]:
+            add("atlas", folder)
+        if "sqitch.plan" in names[folder] or "sqitch.conf" in names[folder]:
+            add("sqitch", folder)
+        if any(name.endswith("ModelSnapshot.cs") for name in files):
+            add("efcore", folder)
         if any(re.match(r"V[0-9][0-9._]*__.*\.sql$", name) for name in files):
             rust = "refinery" in text_of(tree, "Cargo.toml")
             add("refinery" if rust else "flyway", folder)
@@ -64,8 +74,9 @@ def recognise(tree: Tree) -> dict[str, list[str]]:
             add("rails", folder)
         if last == "migrations" and any(re.match(r"[0-9]+_.*\.exs$", name) for name in files):
             add("ecto", folder)
-    for folder in _alembic_folders(tree):
-        add("alembic", folder)
+    for tool, where in (("alembic", _alembic_folders), ("yoyo", _yoyo_folders), ("liquibase", _changelogs)):
+        for folder in where(tree):
+            add(tool, folder)
     for folder in _django_folders(tree):
         add("django", folder)
     taken = {folder for where in found.values() for folder in where}
@@ -91,8 +102,14 @@ def _recognise_loose(tree: Tree, folders: Mapping[str, list[str]], add: Callable
             tool = next((name for name, mark in _MARKS.items() if mark.search(text)), None)
             if tool:
                 add(tool, folder)
+            elif '"postgres-migrations"' in packages and last in _PLAIN_FOLDERS:
+                add("postgres-migrations", folder)
             elif last in _PLAIN_FOLDERS:
                 add("sqlx" if "sqlx" in text_of(tree, "Cargo.toml") else "plain", folder)
+        elif any(_is_pgroll(tree, join(folder, name)) for name in files[:3]):
+            add("pgroll", folder)
+        elif last in _PLAIN_FOLDERS and any(_is_yoyo(tree, join(folder, name)) for name in files[:3]):
+            add("yoyo", folder)
         elif scripts and last in _PLAIN_FOLDERS:
             for package, tool in _PACKAGES.items():
                 if f'"{package}"' in packages:
@@ -141,3 +158,46 @@ def _django_folders(tree: Tree) -> list[str]:
         if isinstance(content := contents[file], bytes)
         and re.search(rb"class Migration\(.*Migration\)", content)
     ]
+
+
+def _yoyo_folders(tree: Tree) -> list[str]:
+    """The folders that yoyo.ini names."""
+    folders: list[str] = []
+    for ini in sorted(file for file in tree.files if PurePosixPath(file).name == "yoyo.ini"):
+        for line in text_of(tree, ini).splitlines():
+            key, separator, value = line.partition("=")
+            if separator and key.strip() == "sources":
+                here = PurePosixPath(ini).parent.as_posix()
+                places = re.sub(r"%\(here\)s/?", "", value).split()
+                folders += [os.path.normpath(join(here, place)).replace("\\", "/") for place in places]
+    return [folder for folder in folders if any(file.startswith(f"{folder}/") for file in tree.files)]
+
+
+def _is_yoyo(tree: Tree, path: str) -> bool:
+    return path.endswith(".py") and bool(re.search(r"^(?:from|import) yoyo\b", text_of(tree, path), re.M))
+
+
+def _is_pgroll(tree: Tree, path: str) -> bool:
+    """A list of operations, in JSON or YAML."""
+    if not path.endswith((".json", ".yaml", ".yml")):
+        return False
+    return bool(re.match(r"""(?:\{\s*"[^{\[]*)?"?operations"?\s*:\s*(?:\[|\n\s*-)""", text_of(tree, path)))
+
+
+def _changelogs(tree: Tree) -> list[str]:
+    """The topmost folders with Liquibase changelogs."""
+    # Other formats are looked into only where the name says what they are: there may be many such files.
+    named = re.compile(r"(?:.*/)?(?:[^/]*changelog[^/]*|.*changelog.*/[^/]*)\.(?:xml|ya?ml|json)", re.I)
+    likely = [file for file in tree.files if file.endswith(".sql") or named.fullmatch(file)]
+    contents = tree.read(likely)
+    holding = {
+        file.rpartition("/")[0] or "."
+        for file in likely
+        if isinstance(content := contents.get(file), bytes)
+        and is_changelog(file, content[:2000].decode(errors="replace"))
+    }
+    return sorted(
+        folder
+        for folder in holding
+        if not any(other != folder and (other == "." or folder.startswith(f"{other}/")) for other in holding)
+    )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal
 
+from auditkit.history.checksums import atlas
 from auditkit.history.files import Blob, Migration, Migrations, blobs, lost
 from auditkit.history.layouts import LAYOUTS
 from auditkit.history.ledgers import LEDGERS, History, Row, not_detectable
@@ -195,7 +196,7 @@ def _from_git(migrations: Migrations | Sequence[Migration]) -> BlobsOf:
 def _order_of(migrations: Migrations | Sequence[Migration]) -> Callable[[str], Any] | None:
     """The sort key of versions, None where they have no order of their own."""
     tool = migrations.tool if isinstance(migrations, Migrations) else "plain"
-    return None if tool in _GRAPHS else LAYOUTS[tool].order
+    return None if tool in _GRAPHS or LAYOUTS[tool].listed else LAYOUTS[tool].order
 
 
 def _strangers(sides: Iterable[_Side]) -> list[MatrixRow]:
@@ -232,6 +233,8 @@ class _Side:
         self.files: dict[int, Migration] = {}  # not paired yet
         self.rows: dict[int, Row] = {}
         self.strangers: list[tuple[Row, Cell]] = []
+        # By path, for checksums that cover several files: how the text applied relates to the file's.
+        self.chain: dict[str, tuple[Effect, Blob | None]] = {}
         self.notes = list(history.notes)
         self.not_checked = list(history.not_checked)
         self.ordered_by: str | None = None
@@ -255,6 +258,8 @@ class _Side:
     def _one_by_one(self, rows: list[Row]) -> None:
         """Pair files and rows, the surest pairs first; what is left over is pending or unknown."""
         self.files, self.rows = dict(enumerate(self.migrations)), dict(enumerate(rows))
+        if self.ledger and self.ledger.chained:
+            self._follow_chain(rows)
         self._pair_versions(sure=True)
         self._pair_contents()
         # Another name and another content under the same version: still that version's file, much edited.
@@ -262,9 +267,62 @@ class _Side:
         self._pair_names()
         for index in self.files:
             self.cells[index] = Cell("pending")
+        self._under_baseline(rows)
         for row in self.rows.values():
-            if row["state"] != "rolled_back":
+            if row["state"] != "rolled_back" and row.get("recorded_as") != "baseline":
                 self.strangers.append((row, Cell("unknown", row, notes=_row_notes(row))))
+
+    def _under_baseline(self, rows: list[Row]) -> None:
+        """What a baseline covers counts as applied: the tool will never run it."""
+        lines = [row for row in rows if row.get("recorded_as") == "baseline" and row["version"]]
+        if not lines:
+            return
+        top = max(lines, key=lambda row: self.order(row["version"]))
+        self.notes.append(f"migrations up to version {top['version']} are recorded as a baseline, not run")
+        for index, cell in self.cells.items():
+            version = self.migrations[index].version
+            if cell.state == "pending" and version and self.order(version) <= self.order(top["version"]):
+                note = f"covered by the baseline {top['version']}: recorded as applied, not run"
+                self.cells[index] = Cell("applied", notes=(note,))
+
+    def _follow_chain(self, rows: list[Row]) -> None:
+        """Where each checksum covers all earlier files too (Atlas): which files still say what was applied.
+
+        A later file can be judged only if all before it are known as they were, from disk or from git: after
+        the first one that is not, nothing more is said. A file that was added before an applied one was not
+        there when that was hashed.
+        """
+        recorded = {row["version"]: row for row in rows}
+        here = {migration.version for migration in self.migrations}
+        present: list[tuple[str, bytes]] = []
+        applied: list[tuple[str, bytes]] = []
+        for migration in sorted(self.migrations, key=lambda item: item.path):
+            name = migration.path.rpartition("/")[2]
+            row = recorded.get(migration.version)
+            if row is None or not row["checksum"]:
+                present.append((name, migration.raw))
+                if row is not None:
+                    applied.append((name, migration.raw))
+                continue
+            if any(version < migration.version for version in recorded.keys() - here):
+                return  # a file before this one is gone
+            texts: list[tuple[bytes, Blob | None]] = [(migration.raw, None)]
+            texts += [(blob.migration.raw, blob) for blob in self.earlier(migration)]
+            found = [
+                (raw, blob)
+                for raw, blob in texts
+                if row["checksum"].removeprefix("h1:")
+                in {atlas([*before, (name, raw)]) for before in (present, applied)}
+            ]
+            if not found:
+                self.chain[migration.path] = ("different", None)
+                return
+            raw, blob = found[0]
+            then = blob.migration.sql if blob else None
+            effect = same_effect([then], [migration.sql or ""]) if then is not None else "identical"
+            self.chain[migration.path] = (effect, blob)
+            present.append((name, raw))
+            applied.append((name, raw))
 
     def _pair(self, index: int, number: int, cell: Cell) -> None:
         self.cells[index] = cell
@@ -294,11 +352,11 @@ class _Side:
         for number, row in self.rows.items():
             if row["statements"]:
                 recorded[signature(row["statements"])] = number
-            elif row["checksum"]:
+            elif row["checksum"] and not (self.ledger and self.ledger.chained):
                 recorded[row["checksum"].lower()] = number
         checksums = self.ledger.checksums if self.ledger else None
         for index, migration in list(self.files.items()) if recorded else ():
-            keys: list[object] = [*checksums(migration.raw)] if checksums and migration.raw else []
+            keys: list[object] = [*(checksums(migration) or ())] if checksums and migration.raw else []
             if migration.statements:
                 keys.append(signature(statement.text for statement in migration.statements))
             number = next((recorded[key] for key in keys if key in recorded), -1)
@@ -347,8 +405,13 @@ class _Side:
             if not row["statements"] and migration.statements:
                 return None
             return same_effect((s.text for s in migration.statements), row["statements"])
+        if self.ledger and self.ledger.chained:
+            return self.chain[migration.path][0] if migration.path in self.chain else None
         if row["checksum"] and self.ledger and self.ledger.checksums and migration.raw:
-            if self._has_checksum(row, migration):
+            accepted = self.ledger.checksums(migration)
+            if accepted is None:
+                return None
+            if row["checksum"].lower() in accepted:
                 return "identical"
             applied = self._blob(migration, row)
             if applied and applied.migration.sql is not None and migration.sql is not None:
@@ -359,10 +422,12 @@ class _Side:
     def _has_checksum(self, row: Row, migration: Migration) -> bool:
         if not row["checksum"] or not self.ledger or not self.ledger.checksums:
             return False
-        return row["checksum"].lower() in self.ledger.checksums(migration.raw)
+        return row["checksum"].lower() in (self.ledger.checksums(migration) or ())
 
     def _blob(self, migration: Migration, row: Row) -> Blob | None:
         """The earlier version of the file that was applied, as far as the ledger identifies it."""
+        if migration.path in self.chain:
+            return self.chain[migration.path][1]
         same = None
         for blob in self.earlier(migration):
             if row["statements"] is not None:
@@ -501,7 +566,9 @@ class _Side:
         ]
         if self.ledger and self.ledger.whole == "heads":
             head = ", ".join(sorted(row["version"] for row in self.history.rows)) or None
-        elif self.history.tool == "django":
+        elif self.history.tool in _GRAPHS or (
+            self.history.tool in LAYOUTS and LAYOUTS[self.history.tool].listed
+        ):
             head = self.migrations[applied[-1]].version if applied else None
         else:
             versions = [self.migrations[index].version for index in applied]
