@@ -112,8 +112,9 @@ _CATALOGS_WITH_OIDS = """
     WHERE c.relnamespace = 11 AND c.relkind = 'r' ORDER BY 1"""
 
 
-def _guard_sql(version: int) -> str:
-    """Per catalog the number of user rows, and a digest of the places and writers of recent ones.
+def _guard_sql(version: int) -> list[str]:
+    """Per catalog the number of user rows, and a digest of the places and writers of recent ones: in two statements
+    that take about as long in a big database.
 
     Recent is what a transaction wrote that was not over when reading began: all that can have come since. What went
     is missed in the number.
@@ -130,7 +131,9 @@ def _guard_sql(version: int) -> str:
     parts.append(
         f"SELECT 'pg_roles', count(*), sum(hash_record(ROW({roles}, rolconnlimit, rolvaliduntil))) FROM pg_roles"
     )
-    return f"{TEMPORARY} {' UNION ALL '.join(parts)}"
+    columns = [part for part in parts if part.startswith("SELECT 'pg_attribute'")]
+    others = [part for part in parts if part not in columns]
+    return [f"{TEMPORARY} {' UNION ALL '.join(some)}" for some in (columns, others)]
 
 
 @cache
@@ -935,27 +938,25 @@ def _capture(
     version, major = server.version, server.version // 10000
     if major not in _OID_CATALOGS:
         _OID_CATALOGS[major] = [row[0] for row in _run(connection, [(_CATALOGS_WITH_OIDS, None)])[0].rows]
-    moment = _polite(connection)
-    guard: Statement = (_guard_sql(version), {"since": int(moment.partition(":")[0]) % 2**32})
+    moment, big = _polite(connection)
+    since = {"since": int(moment.partition(":")[0]) % 2**32}
+    guard: list[Statement] = [(sql, since) for sql in _guard_sql(version)]
     helpers: list[Connection] = []
     not_checked: list[dict[str, str]] = []
-    about, before = _run(connection, [(render(_SERVER, version), None), guard])
-    for result in (about, before):
-        if result.error is not None:
-            raise result.error
     try:
+        while big and more is not None and len(helpers) < workers - 1:
+            helpers.append(connect(more, name=name))
+            _server(helpers[-1])
+            _polite(helpers[-1])
+        before, (about,) = _guarded((connection, *helpers), guard, (render(_SERVER, version), None))
         for attempt in range(ATTEMPTS):
             counts: Counter[str] = Counter()
-            for catalog, count, _ in before.rows:
+            for catalog, count, _ in before:
                 counts[catalog] += count
             groups = [g for g in _groups(version, kinds) if _may_exist(g, counts)]
             slices: list[tuple[int, int]] = []
             if counts["pg_attribute"] > BIG:
                 slices = _slices(connection, counts["pg_attribute"])
-                while len(helpers) < workers - 1 and more is not None:
-                    helpers.append(connect(more, name=name))
-                    _server(helpers[-1])
-                    _polite(helpers[-1])
             finish, report = _read(connection, groups, helpers=helpers, slices=slices)
             last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), (_MOMENT, None)]
             if edges:
@@ -969,11 +970,9 @@ def _capture(
                     raise result.error
             # Where no transaction has ended, nothing has changed. (A standby does not tell which ones run.)
             quiet = now.rows[0][0] == moment and not about.rows[0][7]
-            after = before if quiet else _run(connection, [guard])[0]
-            if after.error is not None:
-                raise after.error
+            after = before if quiet else _guarded((connection, *helpers), guard)[0]
             moment = now.rows[0][0]
-            moved = sorted({row[0] for row in set(before.rows) ^ set(after.rows)})
+            moved = sorted({row[0] for row in before ^ after})
             if not moved and not report.torn:
                 break
             before = after
@@ -1030,16 +1029,33 @@ def _capture(
     return Snapshot(manifest, tables, _edges(dependencies[0]) if edges else None)
 
 
-def _polite(connection: Connection) -> str:
+def _polite(connection: Connection) -> tuple[str, bool]:
     """No worker processes and no compilation for our queries: the server's cores are others'.
 
-    Returns which transactions are over, as text.
+    Returns which transactions are over, as text, and whether there may be more than ``BIG`` columns.
     """
     row = connection.execute(
-        f"{_MOMENT}, set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false)"
+        f"{_MOMENT}, pg_relation_size(1249::oid), "
+        "set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false)"
     ).fetchone()
     assert row
-    return str(row[0])
+    return str(row[0]), row[1] > BIG * 140  # bytes of a row of pg_attribute
+
+
+def _guarded(
+    sessions: Sequence[Connection], guard: Sequence[Statement], *more: Statement
+) -> tuple[set[tuple[Any, ...]], list[_Result]]:
+    """The rows of the guard, its statements shared out among the sessions, and the results of *more*."""
+    statements = [*guard, *more]
+    shares = [statements[i :: len(sessions)] for i in range(len(sessions))]
+    with ThreadPoolExecutor(len(sessions)) as pool:
+        shared = list(pool.map(_run, sessions, shares))
+    results = [shared[i % len(sessions)][i // len(sessions)] for i in range(len(statements))]
+    for result in results:
+        if result.error is not None:
+            raise result.error
+    rows = {row for result in results[: len(guard)] for row in result.rows}
+    return rows, results[len(guard) :]
 
 
 def _may_exist(group: Sequence[Kind], counts: dict[str, int]) -> bool:

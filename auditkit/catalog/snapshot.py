@@ -6,9 +6,10 @@ import io
 import json
 from array import array
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -424,21 +425,33 @@ class Snapshot:
     @property
     def facts(self) -> pd.DataFrame:
         """One row per fact; columns: ``auditkit.frames.FACTS``. ``table(kind)`` has the attributes."""
+        import numpy as np
+        import pandas as pd
+
         from auditkit import frames
 
-        data: dict[str, list[Any]] = {name: [] for name in frames.FACTS}
-        for kind in self.kinds:
-            table = self.tables[kind]
-            data["kind"] += [kind] * len(table)
-            data["identity"] += table.identities
-            data["schema"] += table.schemas
-            data["name"] += table.names
-            data["parent"] += table.parents
-            data["extension"] += [table.extensions.get(i) for i in range(len(table))]
-            data["classid"] += [KINDS[kind].classid] * len(table)
-            data["oid"] += table.oids
-            data["subid"] += table.subids
-            data["xmin"] += [xmin or None for xmin in table.xmins]
+        tables = [(kind, self.tables[kind]) for kind in self.kinds]
+
+        def text(of: Callable[[str, Table], list[Any]]) -> list[Any]:
+            return list(chain.from_iterable(of(kind, table) for kind, table in tables))
+
+        def numbers(of: Callable[[str, Table], Any]) -> Any:
+            parts = [np.asarray(of(kind, table), dtype="int64") for kind, table in tables]
+            return np.concatenate(parts) if parts else np.array([], dtype="int64")
+
+        xmins = numbers(lambda _, table: table.xmins)
+        data: dict[str, Any] = {
+            "kind": text(lambda kind, table: [kind] * len(table)),
+            "identity": text(lambda _, table: table.identities),
+            "schema": text(lambda _, table: table.schemas),
+            "name": text(lambda _, table: table.names),
+            "parent": text(lambda _, table: table.parents),
+            "extension": text(lambda _, table: list(map(table.extensions.get, range(len(table))))),
+            "classid": numbers(lambda kind, table: np.full(len(table), KINDS[kind].classid)),
+            "oid": numbers(lambda _, table: table.oids),
+            "subid": numbers(lambda _, table: table.subids),
+            "xmin": pd.arrays.IntegerArray(xmins, xmins == 0),
+        }
         return frames.frame(frames.FACTS, data)
 
     @property
