@@ -82,7 +82,8 @@ class Scenario:
     """What went differently, and what must be found: ``(cause, culprit, objects)`` for each finding.
 
     ``order`` lists the migrations in the order in which this environment met them: ``05`` was run,
-    ``05!`` only recorded, ``05?`` run but not recorded, ``05&`` run statement by statement, ``05=`` run and recorded with the text that the file has now;
+    ``05!`` only recorded, ``05?`` run but not recorded, ``05&`` run statement by statement,
+    ``05=`` run and recorded with the text that the file has now;
     at ``*`` the statement ``between`` is run, at ``~`` somebody else in the cluster makes things. ``ran`` are texts that
     it ran in place of the file's, ``files`` texts that files have instead of FILES (None: there is no such
     file), ``edits`` says which files were edited in git, with the text before. ``hand`` is typed in at the end,

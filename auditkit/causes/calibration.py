@@ -59,12 +59,14 @@ class Calibration:
     """How far transaction ids can be trusted here.
 
     ``link`` says how catalog and ledger hang together: ``exact`` (an object and the ledger row of its migration bear
-    one transaction id), ``commit-time`` (they committed at the same microsecond), ``subtransaction`` (ids that follow
-    the ledger row's), ``adjacent`` (the tool records in a transaction beside the migration's), ``one-row`` (the
+    one transaction id), ``commit-time`` (they committed at the same microsecond), ``adjacent`` (the
+    tool records in a transaction beside the migration's), ``subtransaction`` (ids that follow the ledger row's),
+    ``one-row`` (the
     ledger keeps one row, but what one migration made bears one id) or ``none``. ``hit_rate`` is the share of objects
     for which that holds. ``by_xid`` are the migrations of each transaction that is known; ``dropped`` what is not
     believed and why; ``ran`` gives the transaction that ran a migration, by label, where the ledger row or what the
-    migration made tells it; ``times`` when transactions committed, as far as the server knows.
+    migration made tells it; ``times`` when transactions committed, as far as the server knows; ``reach``
+    how many ids a migration can have used.
     """
 
     link: str = "none"
@@ -74,6 +76,7 @@ class Calibration:
     dropped: list[tuple[str, str]] = field(default_factory=list)
     ran: dict[str, int] = field(default_factory=dict)
     times: dict[int, str] = field(default_factory=dict)
+    reach: dict[str, int] = field(default_factory=dict)
 
     @property
     def trusted(self) -> bool:
@@ -91,6 +94,12 @@ class Calibration:
             return []
         found = {e.label: e for xid in sorted(fact.xmins) for e in self.by_xid.get(xid, ())}
         return list(found.values())
+
+    def near(self, xid: int, entry: Entry) -> bool:
+        """Whether *xid* is so close to a migration that only an exact link could tell them apart."""
+        ran = self.ran.get(entry.label)
+        reach = self.reach.get(entry.label, 0) + NEAR
+        return ran is not None and min((xid - ran) % _CIRCLE, (ran - xid) % _CIRCLE) <= reach
 
     def foreign(self, fact: Fact | None) -> list[int]:
         """The transactions among the writers of an object's rows that belong to no migration, oldest first."""
@@ -141,7 +150,8 @@ def calibrate(case: Case) -> Calibration:
             if link.needs_ledger and link.name != "adjacent":
                 ran |= {e.label: e.xmin for e in kept if e.xmin is not None}
             known = _by_ledger(recorded) | by_xid  # a repair of many versions shows itself by their ids, too
-            return Calibration(link.name, rate, f"{says}.", known, reasons, ran, times)
+            reach = {e.label: _used(replay, case, e) for e in case.entries}
+            return Calibration(link.name, rate, f"{says}.", known, reasons, ran, times, reach)
         if best is None:
             why = f"Only {share}; after a restore, an upgrade or with this tool they say nothing and are not used"
             best = _none(". ".join([why, *(why for _, why in dropped)]) + ".", rate)
@@ -365,8 +375,8 @@ def _one_row(
 _LINKS = (
     _Link("exact", "the transaction id of the migration that the replay names", _exact),
     _Link("commit-time", "the commit time of the migration that the replay names", _commit_time),
-    _Link("subtransaction", "a transaction id that follows the ledger row's", _subtransaction),
     _Link("adjacent", "one transaction id beside that of the ledger row", _adjacent),
+    _Link("subtransaction", "a transaction id that follows the ledger row's", _subtransaction),
     _Link("one-row", "the transaction id of what the same migration made", _one_row, needs_ledger=False),
 )
 

@@ -22,6 +22,8 @@ from auditkit.history.shadow import Change, Replay
 
 #: Kinds that belong to the cluster or the installation, or whose rows maintenance writes.
 _OTHERS = frozenset({"database", "extension", "index", "sequence", "subscription"})
+#: Links that tell a migration's own transaction from the next one.
+SURE = frozenset({"exact", "commit-time"})
 #: SQL that leaves what is there already as it is.
 _NO_OP = re.compile(r"\bif\s+not\s+exists\b|^\s*do\b|\bif\s+exists\b", re.I)
 
@@ -60,6 +62,8 @@ def _foreign(search: Search, replay: Replay) -> Iterator[Written]:
     for row in rows_of(case, replay):
         ran = calibration.ran.get(row.entry.label)
         if ran is None or row.nested or row.xid in calibration.by_xid:
+            continue
+        if calibration.link not in SURE and calibration.near(row.xid, row.entry):
             continue
         here, meant = case.actual.get(*row.key), replay.final.get(*row.key)
         assert here and meant
@@ -274,7 +278,7 @@ def _dropped_again(search: Search, replay: Replay, told: set[Key]) -> None:
 
 
 def _confidence(search: Search) -> str:
-    return "consistent" if search.calibration.link in ("exact", "commit-time") else "conjecture"
+    return "consistent" if search.calibration.link in SURE else "conjecture"
 
 
 def _xmin(search: Search, found: list[Written], when: str) -> Evidence:
