@@ -375,7 +375,7 @@ class Writer:
 
     def make(self, kind: str, identity: str, **info: Any) -> Thing:
         thing = Thing(kind, identity, self.now.index, info, [self.now.index])
-        schema = identity.split(" on ")[-1].split(".")[0]
+        schema = identity.rsplit(" on ", maxsplit=1)[-1].split(".", maxsplit=1)[0]
         self.use(*(t for t in self.history.alive("schema") if t.identity == schema))
         self.history.things.append(thing)
         self.now.did.append(("make", thing))

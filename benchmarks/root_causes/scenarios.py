@@ -622,7 +622,7 @@ by_hand(
         f"CREATE OR REPLACE VIEW {t.identity} AS SELECT {', '.join(t.info['columns'])}, 1 AS more FROM "
         f"{column_table(t)}{t.info['condition']}"
     ),
-    LAST,
+    ANY,
     lambda t: [t.label, f"view column {t.identity}.more"],
 )
 by_hand(
@@ -1320,7 +1320,8 @@ def invalid_index(d: Draft) -> None:
         f"'{schema}.made_late'::regclass"
     )
     d.hand(text.statements[0], invalid)
-    d.options["catalog"] = "edited"
+    # A dump leaves invalid indexes out: what is restored lacks it, and then it is simply missing.
+    d.allowed.append((MISSING, f"index {schema}.made_late"))
     d.tell(PARTIAL, index, [f"index {schema}.made_late"], live=MUST, bare=MAY)
 
 
