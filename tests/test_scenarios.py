@@ -887,12 +887,17 @@ def _data(text: str) -> str:
 
 def apply(connection: psycopg.Connection[Any], number: str, name: str, sql: str, how: str, text: str) -> None:
     """One migration: *sql* is run and *text* recorded in one transaction; ``!``: only recorded, ``?``: only run,
-    ``&``: in as many transactions as there are statements."""
-    with contextlib.nullcontext() if how == "&" else connection.transaction():
+    ``&``: in as many transactions as there are statements, ``%``: each statement in a savepoint, ``+``: recorded in
+    the next transaction."""
+    apart = contextlib.nullcontext()
+    with apart if how == "&" else connection.transaction():
         for statement in split(sql) if how != "!" else ():
-            connection.execute(statement.text.encode())
-        if how != "?":
+            with connection.transaction() if how == "%" else apart:
+                connection.execute(statement.text.encode())
+        if how not in ("?", "+"):
             connection.execute(RECORD, (version(number), name, [s.text for s in split(text)]))
+    if how == "+":
+        connection.execute(RECORD, (version(number), name, [s.text for s in split(text)]))
 
 
 @pytest.fixture(scope="module")
@@ -1004,6 +1009,74 @@ def test_a_restored_database_has_the_same_drift_on_less_evidence(world: World, t
     assert {
         f["confidence"] for f in restored["findings"] if f["objects"][0]["identity"] == "app.orders_user"
     } == {"conjecture"}
+
+
+def restored(world: World, name: str, folder: Path, *options: str) -> str:
+    """A copy of a database, made by pg_dump and pg_restore."""
+    copy, dump, bindir = f"{name}_restored", folder / "dump", world.server.binaries.bindir
+    world.server.create_database(copy)
+    world.databases[copy] = copy
+    subprocess.run([bindir / "pg_dump", "-Fc", "-f", dump, world.server.conninfo(name)], check=True)
+    subprocess.run([bindir / "pg_restore", *options, "-d", world.server.conninfo(copy), dump], check=True)
+    return copy
+
+
+def calibration(document: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(document["environments"][0]["calibration"])
+
+
+BACK = {"06": ("total_with_tax", V2.replace("\n", " ").strip())}
+TAKEN_BACK = f"{HOTFIX}\n{BACK['06'][1]}"
+
+
+def test_a_restore_in_one_transaction_makes_everything_match_and_is_seen_through(
+    world: World, tmp_path: Path
+) -> None:
+    scenario = Scenario("52", f"{TAKEN_BACK}\ndrop index app.orders_user", order=but("08"), files=BACK)
+    document = world.explain(
+        scenario,
+        world.server.conninfo(restored(world, world.database(scenario), tmp_path, "--single-transaction")),
+    )
+    found_exactly(document, [(MANUAL, "05", [INDEX]), (MISSING, "08", ["type app.priority"])])
+    assert told(document, notes=True) == []
+    assert "a restore in a single transaction" in calibration(document)["says"]
+
+
+def test_what_was_applied_since_a_restore_is_believed_and_nothing_before_is(
+    world: World, tmp_path: Path
+) -> None:
+    scenario = Scenario("52 and on", TAKEN_BACK, order=but("08", "09", "10"), files=BACK)
+    copy = restored(world, world.database(scenario), tmp_path)
+    view = FILES["10"][1].strip().replace("create view", "create or replace view")
+    with world.connect(copy) as connection:
+        for number in ("08", "09", "10"):
+            apply(connection, number, *FILES[number], "", FILES[number][1])
+        for hand in (*TAKEN_BACK.split("\n"), view.replace("'new'", "'old'"), view):
+            connection.execute(hand.encode())
+    document = world.explain(scenario, world.server.conninfo(copy))
+    found_exactly(document, [])
+    assert told(document, notes=True) == [(REVERTED, "10", [VIEW])]
+    assert calibration(document)["link"] == "exact"
+    assert [item["signal"] for item in calibration(document)["dropped"]] == ["xmin of the ledger"]
+
+
+@pytest.mark.parametrize(("how", "links"), [("%", {"adjacent", "subtransaction"}), ("+", {"adjacent"})])
+def test_tools_that_record_apart_are_told_by_how_often_it_fits(
+    world: World, how: str, links: set[str]
+) -> None:
+    order = " ".join(f"{number}{how}" for number in [*ALL.split(), "11"])
+    scenario = Scenario("tool", order=order, files=BACK | SAVED)
+    document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
+    found_exactly(document, [])
+    assert told(document, notes=True) == []
+    assert calibration(document)["link"] in links
+    hand = replace(scenario, hand=f"{TAKEN_BACK}\ndrop index app.orders_user")
+    document = world.explain(hand, world.server.conninfo(world.database(hand)))
+    found_exactly(document, [(MANUAL, "05", [INDEX])])
+    assert [(f["cause"], f["confidence"]) for f in document["findings"] if f["severity"] == "info"] in (
+        [(REVERTED, "conjecture")],
+        [],
+    )
 
 
 @pytest.mark.parametrize(

@@ -346,13 +346,27 @@ def _subtransaction(
 def _adjacent(
     case: Case, replay: Replay, kept: list[Entry], rows: Sequence[Row], times: dict[int, str]
 ) -> Map:
-    """The one transaction that wrote most of what a migration made, if it lies beside the ledger row's."""
+    """The one transaction that wrote most of what a migration made, if it lies beside the ledger row's.
+
+    Of a migration that made one thing alone, that which lies where the others' lie.
+    """
     labels = {e.label for e in kept}
     found: Map = {}
+    sides: Counter[int] = Counter()
     for entry, xid in _cohorts(r for r in rows if r.entry.label in labels):
         assert entry.xmin is not None
-        if min((xid - entry.xmin) % _CIRCLE, (entry.xmin - xid) % _CIRCLE) <= NEAR:
+        side = (xid - entry.xmin + NEAR) % _CIRCLE - NEAR
+        if abs(side) <= NEAR:
             found.setdefault(xid, []).append(entry)
+            sides[side] += 1
+    if sides:
+        (usual, _), *_ = sides.most_common(1)
+        there = {row.xid for row in rows}
+        told = {e.label for entries in found.values() for e in entries}
+        for entry in kept:
+            assert entry.xmin is not None
+            if entry.label not in told and (xid := (entry.xmin + usual) % _CIRCLE) in there:
+                found.setdefault(xid, []).append(entry)
     return found
 
 
