@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -13,6 +14,9 @@ from typing import Any
 import psycopg
 import pytest
 from project import Answer
+
+from auditkit.audit import explain
+from auditkit.server import Server
 
 pytestmark = pytest.mark.tools
 
@@ -147,6 +151,7 @@ DJANGO = {
                 migrations.AddField(
                     "Order", "customer", models.ForeignKey("shop.Customer", models.CASCADE)
                 ),
+                migrations.RunSQL("create function total() returns int language sql as 'select 0'", "drop function total()"),
             ]
         """,
 }
@@ -165,7 +170,15 @@ class Project:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(dedent(text))
 
+    def copy(self, root: Path, conninfo: str) -> Project:
+        """The same project, with a database of its own."""
+        shutil.copytree(self.root, root, dirs_exist_ok=True)
+        copy = Project(root, {}, conninfo)
+        copy.settings(**self.variables)
+        return copy
+
     def settings(self, **variables: str) -> None:
+        self.variables = variables
         environment = ", ".join(f"{name} = {value!r}" for name, value in variables.items())
         self.write(
             "auditkit.toml",
@@ -185,15 +198,34 @@ class Project:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
+    def manage(self, *command: str) -> None:
+        words = psycopg.conninfo.conninfo_to_dict(self.conninfo)
+        variables = {"DB_HOST": words["host"], "DB_NAME": words["dbname"], "DB_USER": words["user"]}
+        self.tool("manage.py", *command, **{name: str(value) for name, value in variables.items()})
+
+    def value(self, query: str) -> Any:
+        with psycopg.connect(self.conninfo) as connection:
+            row = connection.execute(query).fetchone()
+        assert row
+        return row[0]
+
+    def schema(self) -> Any:
+        """All that is there, and whether anything at all was written since."""
+        return self.value("select array_agg((oid, xmin, relname)::text order by oid) from pg_class")
+
     def auditkit(self, *command: str) -> Answer:
         done = subprocess.run(
             [sys.executable, "-m", "auditkit", *command], cwd=self.root, capture_output=True, text=True
         )
         return Answer(done.returncode, done.stdout, done.stderr)
 
+    def audit(self, baseline: str = "migrations") -> Any:
+        """The document of an audit, made in this process: it starts sooner."""
+        return explain("prod", baseline=baseline, config_file=str(self.root / "auditkit.toml")).document
+
     def findings(self) -> list[tuple[Any, ...]]:
         """Cause, objects, file and line of each finding."""
-        document = self.auditkit("explain", "prod", "--json").json
+        document = self.audit()
         assert document["verdict"] != "INCOMPLETE", document["not_checked"]
         return [
             (
@@ -206,13 +238,19 @@ class Project:
         ]
 
 
-@pytest.fixture
-def alembic(tmp_path: Path, database: str) -> Project:
-    """Three revisions, all applied."""
-    project = Project(tmp_path, ALEMBIC, database)
+@pytest.fixture(scope="module")
+def built_alembic(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project(tmp_path_factory.mktemp("alembic"), ALEMBIC, server.create_database("built_alembic"))
     project.settings(APP_DATABASE="postgresql+psycopg://{user}@{host}:{port}/{database}")
-    project.tool("-m", "alembic", "upgrade", "head", APP_DATABASE=url(database))
-    return project
+    project.tool("-m", "alembic", "upgrade", "head", APP_DATABASE=url(project.conninfo))
+    yield project
+    server.drop_database("built_alembic")
+
+
+@pytest.fixture
+def alembic(built_alembic: Project, tmp_path: Path, databases: Callable[..., str]) -> Project:
+    """Three revisions, all applied."""
+    return built_alembic.copy(tmp_path, databases(template="built_alembic"))
 
 
 def url(conninfo: str) -> str:
@@ -222,6 +260,177 @@ def url(conninfo: str) -> str:
     )
 
 
+def git(folder: Path, *arguments: str) -> None:
+    author = ["-c", "user.name=Ann Example", "-c", "user.email=ann@example.org"]
+    subprocess.run(["git", "-C", str(folder), *author, *arguments], check=True, capture_output=True)
+
+
 def test_alembic_without_drift(alembic: Project) -> None:
     answer = alembic.auditkit("explain", "prod", "--json")
     assert (answer.code, answer.json["verdict"], answer.json["deltas"]) == (0, "PASS", [])
+    blamed = alembic.auditkit("blame", "prod", "notes_person")
+    assert "b2_index.py:10" in blamed.out, blamed
+
+
+def test_alembic_drift_has_the_line_of_each_operation(alembic: Project) -> None:
+    alembic.sql("drop index notes_person")
+    alembic.sql("drop index notes_body")
+    alembic.sql("alter table people alter email drop not null, drop constraint at")
+    alembic.sql("create or replace function count_notes(p bigint) returns bigint language sql as 'select p'")
+    assert sorted(alembic.findings(), key=lambda found: (found[2], found[3])) == [
+        ("manual_change", ["public.people.email"], "db/versions/a1_people.py", 9),
+        ("manual_change", ["public.notes_person"], "db/versions/b2_index.py", 10),
+        ("manual_change", ["public.count_notes(bigint)"], "db/versions/c3_count.py", 12),
+        ("manual_change", ["public.notes_body"], "db/versions/c3_count.py", 14),
+        ("manual_change", ["at on public.people"], "db/versions/c3_count.py", 15),
+    ]
+
+
+def test_alembic_stamped_and_pending(alembic: Project) -> None:
+    alembic.tool("-m", "alembic", "stamp", "b2", APP_DATABASE=url(alembic.conninfo))
+    assert {(cause, file) for cause, _, file, _ in alembic.findings()} == {
+        ("applied_not_recorded", "db/versions/c3_count.py")
+    }
+    alembic.sql("drop function count_notes; drop index notes_body; alter table people drop constraint at")
+    (found,) = alembic.findings()
+    assert (found[0], found[2], found[3]) == ("missing_migration", "db/versions/c3_count.py", 12)
+    alembic.tool("-m", "alembic", "stamp", "c3", APP_DATABASE=url(alembic.conninfo))
+    (found,) = alembic.findings()
+    assert (found[0], found[2], found[3]) == ("recorded_not_applied", "db/versions/c3_count.py", 12)
+
+
+def test_alembic_edited_after_it_was_applied(alembic: Project) -> None:
+    git(alembic.root, "init", "-q")
+    git(alembic.root, "add", ".")
+    git(alembic.root, "commit", "-qm", "First revisions")
+    edited = (alembic.root / "db/versions/b2_index.py").read_text().replace('["person"]', '["person", "id"]')
+    (alembic.root / "db/versions/b2_index.py").write_text(edited)
+    git(alembic.root, "commit", "-qam", "A wider index")
+    assert alembic.findings() == [
+        ("edited_after_apply", ["public.notes_person"], "db/versions/b2_index.py", 10)
+    ]
+    document = alembic.audit("migrations@HEAD~1")
+    assert (document["verdict"], document["deltas"]) == ("PASS", [])
+
+
+WRONG = {
+    "a URL of its own": """\
+        from sqlalchemy import create_engine
+        connection = create_engine({url!r}).connect()
+        """,
+    "a driver": """\
+        import psycopg
+        connection = psycopg.connect({conninfo!r})
+        """,
+    "a socket": """\
+        import socket
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect({path!r})
+        """,
+}
+
+
+@pytest.mark.parametrize("env", WRONG.values(), ids=WRONG)
+def test_a_project_that_leads_elsewhere_is_stopped(alembic: Project, env: str) -> None:
+    words = psycopg.conninfo.conninfo_to_dict(alembic.conninfo)
+    path = f"{words['host']}/.s.PGSQL.{words['port']}"
+    alembic.write("db/env.py", env.format(url=url(alembic.conninfo), conninfo=alembic.conninfo, path=path))
+    alembic.sql("drop table alembic_version, notes, people cascade")
+    before = alembic.schema()
+    answer = alembic.auditkit("explain", "prod")
+    assert answer.code == 3, answer.err
+    assert answer.out == ""
+    assert answer.err.strip().splitlines()[-1].startswith("auditkit: alembic was about to connect to ")
+    assert "Traceback" not in answer.err
+    assert alembic.schema() == before
+
+
+def test_code_is_not_run_where_that_is_forbidden(alembic: Project) -> None:
+    alembic.write("db/env.py", "raise SystemExit('it was run')\n")
+    with (alembic.root / "auditkit.toml").open("a") as file:
+        file.write("run_code = false\n")
+    document = alembic.audit()
+    assert document["verdict"] == "INCOMPLETE"
+    assert "run_code = false" in document["not_checked"][-1]["why"]
+
+
+@pytest.fixture(scope="module")
+def built_django(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    project = Project(tmp_path_factory.mktemp("django"), DJANGO, server.create_database("built_django"))
+    project.settings(DB_HOST="{host}", DB_NAME="{database}")
+    project.manage("migrate")
+    yield project
+    server.drop_database("built_django")
+
+
+@pytest.fixture
+def django(built_django: Project, tmp_path: Path, databases: Callable[..., str]) -> Project:
+    """A Django project that is applied, two packages of Django's own included."""
+    return built_django.copy(tmp_path, databases(template="built_django"))
+
+
+def test_django_without_drift(django: Project) -> None:
+    document = django.audit()
+    assert (document["verdict"], document["deltas"], document["findings"]) == ("PASS", [], [])
+
+
+def test_django_drift_has_the_line_of_each_operation(django: Project) -> None:
+    django.sql("drop index by_name")
+    django.sql("drop function greeting()")
+    django.sql("drop view emails")
+    django.sql("alter table auth_user alter email drop not null")
+    for query in (
+        "select 'alter table shop_order drop constraint ' || conname from pg_constraint "
+        "where contype = 'f' and conrelid = 'shop_order'::regclass",
+        "select 'drop index ' || relname from pg_class where relname ~ 'customer_email_.*_like'",
+    ):
+        django.sql(django.value(query))
+    package = "site-packages/django/contrib/auth/migrations/0003_alter_user_email_max_length.py"
+    assert [(cause, file, line) for cause, _, file, line in sorted(django.findings(), key=str)] == [
+        ("manual_change", package, 10),
+        ("manual_change", "shop/migrations/0002_name.py", 15),
+        ("manual_change", "shop/migrations/0001_initial.py", 16),
+        ("manual_change", "shop/migrations/0002_name.py", 6),
+        ("manual_change", "shop/migrations/0001_initial.py", 8),
+        ("manual_change", "shop/migrations/0003_order.py", 9),
+    ]
+
+
+def test_django_faked(django: Project) -> None:
+    django.manage("migrate", "shop", "0002")
+    django.manage("migrate", "shop", "0003", "--fake")
+    (found,) = django.findings()
+    assert (found[0], found[2]) == ("recorded_not_applied", "shop/migrations/0003_order.py")
+    assert found[1] == ["public.total()", "public.shop_order"]
+
+
+def test_django_another_order(django: Project) -> None:
+    """Two apps that know nothing of each other replace the same function; a third one was forgotten."""
+    django.write(
+        "site_/settings.py", DJANGO["site_/settings.py"].replace('"shop"]', '"shop", "one", "two", "three"]')
+    )
+    for app in ("one", "two", "three"):
+        django.write(f"{app}/__init__.py", "")
+        django.write(f"{app}/migrations/__init__.py", "")
+        django.write(
+            f"{app}/migrations/0001_f.py",
+            f"""\
+            from django.db import migrations
+
+
+            class Migration(migrations.Migration):
+                operations = [
+                    migrations.RunSQL("create table only_{app} ()"),
+                    migrations.RunSQL(
+                        "create or replace function {"g" if app == "three" else "f"}() returns text "
+                        "language sql as $$ select '{app}' $$"
+                    ),
+                ]
+            """,
+        )
+    django.manage("migrate", "two")
+    django.manage("migrate", "one")
+    assert sorted((cause, file, line) for cause, _, file, line in django.findings()) == [
+        ("missing_migration", "three/migrations/0001_f.py", 6),
+        ("out_of_order", "one/migrations/0001_f.py", 7),
+    ]

@@ -47,7 +47,9 @@ class Entry:
 
     @property
     def label(self) -> str:
-        return f"{self.version}_{self.name}" if self.name else self.version
+        # Django's versions end with the name, as its own messages have it: shop.0001_initial.
+        known = not self.name or self.version.endswith(f".{self.name}")
+        return self.version if known else f"{self.version}_{self.name}"
 
 
 @dataclass
