@@ -20,7 +20,6 @@ from catalog import snap
 
 from auditkit import server as servers
 from auditkit.catalog.compare import compare
-from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.resolve import closing, script
 from auditkit.server import Server
@@ -28,8 +27,7 @@ from auditkit.server import Server
 CORPUS = Path(__file__).parent / "corpus"
 #: What is never read from a catalog, and so cannot be made alike.
 SECRETS = re.compile(r"(?<= CONNECTION )'[^']*'")
-#: PostgreSQL 18 names NOT NULL constraints. The name is no difference: a column upgraded from 17 has another one.
-NOT_NULL = re.compile(r'CONSTRAINT (?:"(?:[^"]|"")+"|\w+) NOT NULL')
+
 #: Logical replication is never set up, but PostgreSQL warns when it could not be.
 SETTINGS = {"wal_level": "logical", "max_wal_senders": "0", "max_connections": "20"}
 
@@ -75,13 +73,13 @@ class State:
 
 def state(conninfo: str) -> State:
     """Read a database."""
-    dump = SECRETS.sub("'***'", NOT_NULL.sub("NOT NULL", oracle.normalised_dump(conninfo)))
+    dump = SECRETS.sub("'***'", oracle.normalised_dump(conninfo))
     return State(snap(conninfo), dump, rows.contents(conninfo))
 
 
 def differences(before: Snapshot, after: Snapshot) -> list[str]:
-    """What the comparison finds, but for the order of columns, which no statement can change."""
-    return [str(d) for d in compare(before, after) if d.attribute != KINDS[d.kind].ordinal]
+    """What the comparison finds, but for what counts as equal all the same, and orders, which no statement changes."""
+    return [str(d) for d in compare(before, after) if not d.is_warning and not d.is_order]
 
 
 def way(before: Snapshot, after: Snapshot) -> tuple[list[closing.Step], str]:

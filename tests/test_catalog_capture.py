@@ -21,7 +21,7 @@ from auditkit.connect import connect
 from auditkit.server import Server
 
 #: Composed kinds: the address is that of a row which pg_identify_object does not know, or names otherwise.
-COMPOSED = {"database", "setting", "role membership"}
+COMPOSED = {"database", "setting", "role membership", "initial privileges"}
 
 
 @pytest.fixture(scope="module")
@@ -80,8 +80,9 @@ NEVER_SET = {
     ("operator of access method", "sort_family"), ("setting", "grants"), ("schema", "grants"),
     *((f"{relation} column", name) for relation in ("view", "materialized view", "foreign table")
       for name in ("grants", "default", "identity_generation", "generated", "storage", "compression", "options",
-                   "foreign_options", "statistics_target", "collation", "not_null")),
-    ("table column", "foreign_options"),
+                   "foreign_options", "statistics_target", "collation", "not_null", "not_null_name",
+                   "not_null_comment", "declared")),
+    ("table column", "foreign_options"), ("table column", "not_null_comment"), ("type", "not_null_comment"),
 }  # fmt: skip
 
 

@@ -189,6 +189,13 @@ def test_every_kind_has_pairs_that_are_closed() -> None:
     assert [case for case in cases if not (case / "a.sql").is_file() or not (case / "b.sql").is_file()] == []
 
 
+def test_what_is_lenient_is_so_in_every_kind() -> None:
+    """A scope leaves such attributes out by their names."""
+    names = frozenset().union(*(kind.lenient for kind in KINDS.values()))
+    for kind in KINDS.values():
+        assert names & {*kind.attributes} == kind.lenient
+
+
 # --- causes ------------------------------------------------------------------------------------------------
 
 FOUND = sorted(name for name, cause in CAUSES.items() if not cause.planned)

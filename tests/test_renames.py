@@ -143,7 +143,7 @@ SHAPES = {
 def test_the_same_shape(databases: Databases, case: str) -> None:
     template, names, statements = SHAPES[case]
     a, b = both(databases, *(template.replace("{}", name) for name in names))
-    kept = [text for text in done(a, b) if not text.startswith("DO ")]  # NOT NULL has a name since 18
+    kept = [text for text in done(a, b) if "_not_null" not in text]  # NOT NULL has a name since 18
     assert kept == statements
 
 
@@ -153,7 +153,7 @@ def test_a_table_takes_everything_along(databases: Databases) -> None:
         CREATE POLICY p ON {} USING (EXISTS (SELECT FROM {} t2 WHERE t2.id = {}.y)); COMMENT ON TABLE {} IS '{}';
         CREATE FUNCTION f({}) RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT ($1).id; END; INSERT INTO {} (x) VALUES ('a')"""
     a, b = both(databases, text.replace("{}", "people"), text.replace("{}", "persons"))
-    assert [text for text in done(a, b) if not text.startswith("DO ")] == [
+    assert [text for text in done(a, b) if "_not_null" not in text] == [
         "ALTER TABLE public.people RENAME TO persons -- same columns and constraints",
         "ALTER SEQUENCE public.people_id_seq RENAME TO persons_id_seq -- same parameters and owner",
         f"ALTER TABLE public.persons RENAME CONSTRAINT people_pkey TO persons_pkey -- {DEFINITION}",

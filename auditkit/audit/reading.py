@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -138,7 +138,7 @@ def diff(
     Raises:
         ConfigError: *safe* was asked for, and a statement deletes data; or a rename names what is not there.
     """
-    sides = compared_sides(left, right, settings, progress)
+    sides = compared_sides(left, right, settings, progress, lenient=True)
     compared = sides.compared
     both = (sides.left, sides.right)
     not_checked = [{"environment": s.manifest["name"], **n} for s in both for n in s.manifest["not_checked"]]
@@ -199,7 +199,7 @@ class Sides:
         steps, left, rest = recognise(
             self.left, self.right, self.compared, known=known, guess=guess, again=self.again
         )
-        right = unheeded(left, self.right, self.scope.ignored_attributes)
+        right = unheeded(left, self.right, replace(self.scope, lenient=True).ignored_attributes)
         closed = closing.close(left, right, rest)
         return steps + (without_long_locks(closed, left, right) if online else closed)
 
@@ -213,8 +213,10 @@ def _compared(left: Snapshot, right: Snapshot, scope: Scope, base: Base | None) 
     return found
 
 
-def compared_sides(left: Source, right: Source, settings: Settings, progress: Tell = silent) -> Sides:
-    """Both sources as snapshots that can be compared, and how they differ."""
+def compared_sides(
+    left: Source, right: Source, settings: Settings, progress: Tell = silent, *, lenient: bool = False
+) -> Sides:
+    """Both sources as snapshots that can be compared, and how they differ; see ``Scope`` for *lenient*."""
     sources = (left, right)
     databases = [source for source in sources if source.type != "migrations"]
     if any(source.type == "live" for source in sources):
@@ -235,7 +237,7 @@ def compared_sides(left: Source, right: Source, settings: Settings, progress: Te
         sides = [result.final if source.type == "migrations" else there for source in sources]
     else:
         sides = taken or [take(source, settings, progress=progress) for source in sources]
-    scope = scope_of(settings, *sides)
+    scope = replace(scope_of(settings, *sides), lenient=lenient)
     return Sides(sides[0], sides[1], _compared(sides[0], sides[1], scope, base), scope, base, result)
 
 
@@ -300,4 +302,5 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
         owners=settings.owners,
         grants=settings.grants,
         comments=settings.comments,
+        lenient=False,
     )

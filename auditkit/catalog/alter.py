@@ -8,12 +8,13 @@ created, to set what CREATE does not (an entry's ``later``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from auditkit.catalog import create
 from auditkit.catalog.create import (
     identity_sequence,
+    not_null_name,
     publication_options,
     role_options,
     sequence_options,
@@ -22,7 +23,7 @@ from auditkit.catalog.create import (
 from auditkit.catalog.sql import Change, Hazard, Sql, called, execute, literal, pairs, quote, tuple_of
 
 if TYPE_CHECKING:
-    from auditkit.catalog.snapshot import Fact, Snapshot
+    from auditkit.catalog.snapshot import Fact, Key, Snapshot
 
 Altered = list[Sql] | None
 
@@ -223,10 +224,13 @@ def column(change: Change) -> Altered:
         steps += _retype(change, every, name)
     if "not_null" in attributes:
         steps += _not_null(change, every, table, name)
+    steps += _renamed_not_null(change, table)
     if "identity_generation" in attributes and change.value("identity_generation"):
         steps += _identity(change, every, table, name)
     if not computed and default != (change.was("default") if was_default else None):
         steps.append(Sql(f"{alone} DROP DEFAULT" if default is None else f"{alone} SET DEFAULT {default}"))
+    if {"not_null", "not_null_comment"} & attributes:
+        steps += _not_null_comment(change, table)
     return steps + _properties(change, attributes, alone)
 
 
@@ -316,11 +320,61 @@ def _not_null(change: Change, every: str, table: str, name: str) -> list[Sql]:
     hazards = (Hazard("MAY_FAIL_ON_DATA", f"rows where {name} is null"), _SCANS)
     if value is None:
         return [Sql(f"{every} DROP NOT NULL")]
-    if value == "NOT NULL" and was in (None, "NOT NULL NOT VALID"):
+    called = change.value("not_null_name") if change.version >= 180000 else None
+    if value == "NOT NULL" and was == "NOT NULL NOT VALID" and (constraint := not_null_name(change.old)):
+        return [Sql(f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(constraint)}", hazards)]
+    if value == "NOT NULL" and was is None and not called:
         return [Sql(f"{every} SET NOT NULL", hazards)]
     steps = [Sql(f"{every} DROP NOT NULL")] if was is not None else []
-    constraint = f"ALTER TABLE {table} ADD NOT NULL {name}{str(value).removeprefix('NOT NULL')}"
+    words = f"CONSTRAINT {quote(str(called))} NOT NULL" if called else "NOT NULL"
+    constraint = f"ALTER TABLE {table} ADD {words} {name}{str(value).removeprefix('NOT NULL')}"
     return [*steps, Sql(constraint, () if value == "NOT NULL NOT VALID" else hazards)]
+
+
+def _renamed_not_null(change: Change, table: str) -> list[Sql]:
+    """The constraint that NOT NULL is since 18: its name, and whether a child declares what it inherits, too.
+
+    What is inherited has its parent's name or, attached with another, one that cannot be changed any more; then a
+    parent's cannot be changed either.
+    """
+    was, now = not_null_name(change.old), not_null_name(change.new)
+    if change.version < 180000 or was is None or now is None:
+        return []
+    name, steps = quote(change.new.name), list[Sql]()
+    if was != now and "not_null_name" in change.attributes and not _has_it_from_parent(change):
+        heirs = _descendants(change.old.key, change.before)
+        stays = change.was("not_null") in (change.value("not_null"), "NOT NULL NOT VALID")
+        if stays and all(not_null_name(heir) in (None, was) for heir in heirs):
+            steps.append(Sql(f"ALTER TABLE {table} RENAME CONSTRAINT {quote(was)} TO {quote(now)}"))
+    more = "not null" in str(change.value("declared")) and "not null" not in str(change.was("declared"))
+    if more and "declared" in change.attributes:
+        steps.append(Sql(f"ALTER TABLE {table} ADD NOT NULL {name}"))
+    return steps
+
+
+def _has_it_from_parent(change: Change) -> bool:
+    """Whether NOT NULL is inherited when this column is altered."""
+    origin = change.new.origin
+    if origin is None or change.old.origin != origin:
+        return False
+    parent = change.before.get(change.new.kind, origin) or change.before.get("table column", origin)
+    return parent is not None and parent.attributes["not_null"] in ("NOT NULL", "NOT NULL NOT VALID")
+
+
+def _descendants(column: Key, snapshot: Snapshot) -> Iterator[Fact]:
+    for key in snapshot.heirs.get(column, ()):
+        if (fact := snapshot.get(*key)) is not None:
+            yield fact
+            yield from _descendants(key, snapshot)
+
+
+def _not_null_comment(change: Change, table: str) -> list[Sql]:
+    name, text = not_null_name(change.new), change.value("not_null_comment")
+    kept = change.was("not_null_comment") if "not_null" not in change.attributes else None
+    if change.version < 180000 or name is None or text == kept:
+        return []
+    said = "NULL" if text is None else literal(str(text))
+    return [Sql(f"COMMENT ON CONSTRAINT {quote(name)} ON {table} IS {said}")]
 
 
 def _identity(change: Change, every: str, table: str, name: str) -> list[Sql]:
@@ -592,16 +646,30 @@ def type(change: Change) -> Altered:
             case "domain", "default":
                 words = "DROP DEFAULT" if value is None else f"SET DEFAULT {value}"
                 steps.append(Sql(f"ALTER DOMAIN {name} {words}"))
-            case "domain", "not_null":
-                hazards = (
-                    (Hazard("MAY_FAIL_ON_DATA", "columns of the domain that hold null"), _SCANS)
-                    if value
-                    else ()
-                )
-                steps.append(Sql(f"ALTER DOMAIN {name} {'SET' if value else 'DROP'} NOT NULL", hazards))
+            case "domain", "not_null" | "not_null_name" | "not_null_comment":
+                continue
             case _:
                 return None
-    return steps
+    return steps + _domain_not_null(change)
+
+
+def _domain_not_null(change: Change) -> list[Sql]:
+    """NOT NULL of a domain and, since 18, what its constraint is called and said to be."""
+    what, value, steps = f"ALTER DOMAIN {change.new.identity}", change.value("not_null"), list[Sql]()
+    was, now = not_null_name(change.old), not_null_name(change.new)
+    if change.version < 180000:
+        was = now = None
+    if "not_null" in change.attributes:
+        hazards = (
+            (Hazard("MAY_FAIL_ON_DATA", "columns of the domain that hold null"), _SCANS) if value else ()
+        )
+        words = f"{'SET' if value else 'DROP'} NOT NULL"
+        if now and change.value("not_null_name"):
+            words = f"ADD CONSTRAINT {quote(now)} NOT NULL"
+        steps.append(Sql(f"{what} {words}", hazards))
+    elif was and now and was != now:
+        steps.append(Sql(f"{what} RENAME CONSTRAINT {quote(was)} TO {quote(now)}"))
+    return steps + _not_null_comment(change, f"DOMAIN {change.new.identity}")
 
 
 def _labels(name: str, was: tuple[str, ...], now: tuple[str, ...]) -> list[Sql] | None:

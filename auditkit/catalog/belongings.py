@@ -88,12 +88,18 @@ def _held(lines: Value) -> Held:
     return held
 
 
+#: What initial privileges are on: "function pg_catalog.pg_sleep(double precision)", "table pg_catalog.pg_proc (oid)".
+_INITIAL = re.compile(r"(\w+) (.*?)( \(.*\))?", re.DOTALL)
+
+
 def granted_on(fact: Fact) -> tuple[str, str]:
     """(object as GRANT names it, column list) of what privileges can be given on."""
     kind, identity = fact.kind, fact.identity
     if kind.endswith(" column"):
         relation = fact.parent or ""
         return f"TABLE {relation}", f" ({last(identity)})"
+    if kind == "initial privileges" and (match := _INITIAL.fullmatch(identity)):
+        return f"{'TABLE' if match[1] == 'view' else match[1].upper()} {match[2]}", match[3] or ""
     words = {
         "view": "TABLE",
         "materialized view": "TABLE",

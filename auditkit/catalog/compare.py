@@ -82,13 +82,20 @@ class Delta:
 
     @property
     def is_warning(self) -> bool:
-        """Whether both sides count as equal all the same: queries name columns (a composite type's values do not)."""
-        return self.is_order and self.severity == "low"
+        """Whether both sides count as equal all the same: what the kind says so of, and the order of columns.
+
+        Queries name columns; a composite type's values do not, so their order counts.
+        """
+        return (self.is_order and self.severity == "low") or self.attribute in KINDS[self.kind].lenient
 
     @property
     def severity(self) -> Severity:
         """How bad, by what the kind declares."""
         return KINDS[self.kind].severity_of(self.attribute)
+
+
+#: Attributes of these names are lenient in every kind that has them (``tests/test_house.py``).
+_LENIENT = frozenset().union(*(kind.lenient for kind in KINDS.values()))
 
 
 @dataclass(frozen=True)
@@ -103,6 +110,7 @@ class Scope:
         schemas: if not empty, only objects in these schemas are compared.
         rules: deltas to leave out; expired rules must not be passed.
         owners, grants, comments: whether these are compared.
+        lenient: whether attributes are compared in which both sides count as equal all the same.
     """
 
     managed: frozenset[str] = frozenset()
@@ -114,11 +122,16 @@ class Scope:
     owners: bool = True
     grants: bool = True
     comments: bool = True
+    lenient: bool = True
 
     @property
     def ignored_attributes(self) -> frozenset[str]:
         """Attributes that are not compared."""
-        switches = {"owner": self.owners, "grants": self.grants, "comment": self.comments}
+        switches = {
+            **{"owner": self.owners, "grants": self.grants},
+            **dict.fromkeys(("comment", "not_null_comment"), self.comments),
+            **dict.fromkeys(_LENIENT, self.lenient),
+        }
         return frozenset(attribute for attribute, compared in switches.items() if not compared)
 
     def rule_for(self, fact: Fact, snapshot: Snapshot) -> Rule | None:

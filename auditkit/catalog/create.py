@@ -91,8 +91,11 @@ def sequence_options(fact: Fact) -> str:
     )
 
 
-def column_definition(fact: Fact, snapshot: Snapshot, *, default: bool = True) -> str:
-    """A column as CREATE TABLE and ADD COLUMN want it; without its *default*, if that has to wait."""
+def column_definition(fact: Fact, snapshot: Snapshot, *, default: bool = True, again: bool = False) -> str:
+    """A column as CREATE TABLE and ADD COLUMN want it; without its *default*, if that has to wait.
+
+    Made *again* its NOT NULL may find that its partitions have kept the usual name.
+    """
     value = fact.attributes
     text = f"{quote(fact.name)} {value['type']}"
     if value.get("compression"):
@@ -101,7 +104,7 @@ def column_definition(fact: Fact, snapshot: Snapshot, *, default: bool = True) -
         text += foreign(_tuple(fact, "foreign_options"))
     if value.get("collation"):
         text += f" COLLATE {value['collation']}"
-    return text + _column_constraints(fact, snapshot, default)
+    return text + _column_constraints(fact, snapshot, default, again)
 
 
 def _of_partition(column: Fact, snapshot: Snapshot) -> bool:
@@ -110,7 +113,7 @@ def _of_partition(column: Fact, snapshot: Snapshot) -> bool:
     return column.origin is not None and table is not None and bool(table.attributes["partition_bound"])
 
 
-def _column_constraints(fact: Fact, snapshot: Snapshot, default: bool) -> str:
+def _column_constraints(fact: Fact, snapshot: Snapshot, default: bool, again: bool = False) -> str:
     value, text = fact.attributes, ""
     if value.get("generated"):
         text = f" GENERATED ALWAYS AS ({value['default']}) {_text(fact, 'generated').upper()}"
@@ -120,24 +123,41 @@ def _column_constraints(fact: Fact, snapshot: Snapshot, default: bool) -> str:
     elif value.get("default") is not None and default:
         text = f" DEFAULT {value['default']}"
     not_null = str(value.get("not_null") or "")
-    if not_null == "NOT NULL" and (name := _inherited_not_null(fact, snapshot)):
-        not_null = f"CONSTRAINT {quote(name)} NOT NULL"
-    return text + (f" {not_null}" if not_null and not_null != "NOT NULL NOT VALID" else "")
+    if not_null and not_null != "NOT NULL NOT VALID" and not _from_parent(fact, snapshot):
+        name = not_null_name(fact) if again else None
+        text += f" CONSTRAINT {quote(name)} {not_null}" if name else f" {_constraint_name(fact)}{not_null}"
+    return text
 
 
-def _inherited_not_null(fact: Fact, snapshot: Snapshot) -> str | None:
-    """The name that a partition's NOT NULL has from the table it was made for (since 18); a fact does not hold it."""
-    top = fact
-    while top.origin is not None and (above := snapshot.get(top.kind, top.origin)) is not None:
-        top = above
-    if (
-        top is fact
-        or not top.attributes["not_null"]
-        or int(snapshot.manifest.get("server_version") or 0) < 180000
-    ):
+def _from_parent(column: Fact, snapshot: Snapshot) -> bool:
+    """Whether a child declares a column again, but not the NOT NULL that it inherits (since 18)."""
+    origin = snapshot.get(column.kind, column.origin or "")
+    return (
+        str(column.attributes.get("declared")) == "column"
+        and "not_null_name" in column.attributes
+        and origin is not None
+        and origin.attributes["not_null"] == "NOT NULL"
+    )
+
+
+def _constraint_name(fact: Fact) -> str:
+    """What stands before NOT NULL, of a column or domain whose constraint has a name of its own."""
+    name = fact.attributes.get("not_null_name")
+    return f"CONSTRAINT {quote(str(name))} " if name else ""
+
+
+def not_null_name(fact: Fact) -> str | None:
+    """The name of the constraint that is NOT NULL of a column or domain (since 18); None where there is none."""
+    value = fact.attributes
+    if not value.get("not_null") or "not_null_name" not in value:
         return None
-    name = f"{unquote(last(top.parent or ''))}_{fact.name}_not_null"
-    return name if len(name.encode()) < 64 else None
+    return str(value["not_null_name"] or usual_not_null_name(fact))
+
+
+def usual_not_null_name(fact: Fact) -> str:
+    """The name that pg_dump leaves out."""
+    parts = [unquote(last(fact.parent))] if fact.parent else []
+    return "_".join([*parts, fact.name, "not_null"])
 
 
 def column(fact: Fact, snapshot: Snapshot) -> list[str]:
@@ -159,15 +179,24 @@ def cascading(attribute: Fact, snapshot: Snapshot) -> str:
     return " CASCADE" if typed else ""
 
 
-def columns(fact: Fact, snapshot: Snapshot, defaults: bool = True) -> list[str]:
-    """The columns in the parentheses of CREATE TABLE: all of a partition, of other children only their own."""
+def columns(fact: Fact, snapshot: Snapshot, defaults: bool = True, again: bool = False) -> list[str]:
+    """What stands in the parentheses of CREATE TABLE: all columns of a partition, of other children only their own.
+
+    Own is also what the parent has and the child declares all the same, be it only NOT NULL.
+    """
     found = snapshot.children(fact, f"{fact.kind} column")
     found.sort(key=lambda column: int(_text(column, "position")))
-    own = found if fact.attributes["partition_bound"] else [c for c in found if c.origin is None]
-    return [column_definition(column, snapshot, default=defaults) for column in own]
+    texts = []
+    for column in found:
+        declared = str(column.attributes.get("declared") or "")
+        if fact.attributes["partition_bound"] or column.origin is None or "column" in declared:
+            texts.append(column_definition(column, snapshot, default=defaults, again=again))
+        elif "not null" in declared and column.attributes["not_null"] == "NOT NULL":
+            texts.append(f"{_constraint_name(column)}NOT NULL {quote(column.name)}")
+    return texts
 
 
-def table(fact: Fact, snapshot: Snapshot, defaults: bool = True) -> list[str]:
+def table(fact: Fact, snapshot: Snapshot, defaults: bool = True, again: bool = False) -> list[str]:
     """The table alone: a partition is attached later, when its indexes are there."""
     value = fact.attributes
     text = "CREATE UNLOGGED TABLE" if value["persistence"] == "unlogged" else "CREATE TABLE"
@@ -179,7 +208,7 @@ def table(fact: Fact, snapshot: Snapshot, defaults: bool = True) -> list[str]:
         options = ", ".join(f"{quote(c.name)} WITH OPTIONS{words}" for c, words in stated if words)
         text += f" ({options})" if options else ""
     else:
-        text += f" ({', '.join(columns(fact, snapshot, defaults))})"
+        text += f" ({', '.join(columns(fact, snapshot, defaults, again))})"
     if value["inherits"] and not value["partition_bound"]:
         text += f" INHERITS ({', '.join(_tuple(fact, 'inherits'))})"
     if value["partition_key"]:
@@ -283,7 +312,7 @@ def type(fact: Fact, snapshot: Snapshot) -> list[str]:
             text = f"CREATE DOMAIN {name} AS {value['base_type']}"
             text += f" COLLATE {value['collation']}" if value["collation"] else ""
             text += f" DEFAULT {value['default']}" if value["default"] is not None else ""
-            return [text + (" NOT NULL" if value["not_null"] else "")]
+            return [text + (f" {_constraint_name(fact)}NOT NULL" if value["not_null"] else "")]
         case "range":
             parts = [f"SUBTYPE = {value['subtype']}", f"MULTIRANGE_TYPE_NAME = {value['multirange']}"]
             if value["subtype_opclass"]:

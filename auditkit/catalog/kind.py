@@ -64,6 +64,7 @@ CATALOGS: dict[str, int] = {
     "pg_extension": 3079,
     "pg_foreign_data_wrapper": 2328,
     "pg_foreign_server": 1417,
+    "pg_init_privs": 3394,
     "pg_language": 2612,
     "pg_namespace": 2615,
     "pg_opclass": 2616,
@@ -137,6 +138,8 @@ class Kind:
             because it takes locks; or, if the query has ``like_…`` columns, once for all rows that read alike.
         never_null: attributes that are NULL only if the object was dropped while it was read.
         own_membership: belongs to an extension only if it is itself a member, not through its parent.
+        lenient: attributes in which both sides count as equal all the same: a server upgraded from an older version
+            has other values, or no statement changes them.
         ordinal: name of an attribute made of ``subid``: the position among siblings, without the gaps that dropped ones
             left; compared as an order, not as a number.
         create: gives the statements which create the object; none if something else does.
@@ -162,6 +165,7 @@ class Kind:
     definition: str = ""
     never_null: tuple[str, ...] = ()
     own_membership: bool = False
+    lenient: frozenset[str] = frozenset()
     ordinal: str = ""
     attribute_severity: Mapping[str, Severity] = field(default_factory=dict)
     create: Create | None = None

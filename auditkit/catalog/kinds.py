@@ -50,6 +50,36 @@ _FUNCTIONS = f"""
     FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang
     WHERE p.oid >= 16384 AND p.prokind <> 'a' AND n.nspname !~ '^pg_temp' {{only p.oid}}"""
 
+#: Since 18 pg_dump shows the name of a domain's NOT NULL constraint and the comment on it.
+_NOT_NULL = """
+    {18? CASE WHEN t.typnotnull AND t.typtype = 'd' THEN (
+             SELECT nullif(k.conname::text, t.typname || '_not_null') FROM pg_constraint k
+             WHERE k.contypid = t.oid AND k.contype = 'n') END AS not_null_name,
+         CASE WHEN t.typnotnull AND t.typtype = 'd' THEN (
+             SELECT d.description FROM pg_constraint k JOIN pg_description d ON d.objoid = k.oid AND d.classoid = 2606
+             WHERE k.contypid = t.oid AND k.contype = 'n') END AS not_null_comment, ??}"""
+
+
+#: PostgreSQL's own objects with privileges that may not be those of initdb. It makes the schema public, too, which is a
+#: kind's own; pg_dump leaves alone what is in information_schema.
+_SYSTEM = """
+    SELECT 1255::oid AS classid, oid, 0 AS subid, xmin, proacl AS acl, 'f' AS letter, NULL AS part FROM pg_proc
+    WHERE oid < 16384 AND proacl IS NOT NULL AND pronamespace = 11
+    UNION ALL SELECT 1259, oid, 0, xmin, relacl, CASE relkind WHEN 'S' THEN 's' ELSE 'r' END, NULL FROM pg_class
+    WHERE oid < 16384 AND relacl IS NOT NULL AND relnamespace = 11
+    UNION ALL SELECT 1259, attrelid, attnum, xmin, attacl, 'c', quote_ident(attname) FROM pg_attribute
+    WHERE attrelid < 16384 AND attacl IS NOT NULL
+    UNION ALL SELECT 1247, oid, 0, xmin, typacl, 'T', quote_ident(typname) FROM pg_type
+    WHERE oid < 16384 AND typacl IS NOT NULL AND typnamespace = 11
+    UNION ALL SELECT 2615, oid, 0, xmin, nspacl, 'n', NULL FROM pg_namespace WHERE oid = 11 AND nspacl IS NOT NULL
+    UNION ALL SELECT 2612, oid, 0, xmin, lanacl, 'l', NULL FROM pg_language WHERE oid < 16384 AND lanacl IS NOT NULL"""
+
+
+def _items(acl: str) -> str:
+    """SQL: privileges in an order of their own."""
+    return f"""ARRAY(SELECT item::text FROM unnest({acl}) AS item ORDER BY item::text COLLATE "C")"""
+
+
 _ALL: tuple[Kind, ...] = (
     # -- what everything else stands in
     Kind(
@@ -186,6 +216,8 @@ _ALL: tuple[Kind, ...] = (
         acl="T",
         written={"labels": "pg_enum"},
         create=create.type,
+        later={"not_null_comment": None},
+        lenient=frozenset({"not_null_name"}),
         alter=alter.type,
         query=f"""
             SELECT t.oid, t.xmin, CASE WHEN t.typtype = 'e' THEN
@@ -198,7 +230,7 @@ _ALL: tuple[Kind, ...] = (
                    CASE WHEN t.typtype = 'e' THEN (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
                         FROM pg_enum e WHERE e.enumtypid = t.oid) END AS labels,
                    CASE WHEN t.typtype = 'd' THEN t.typbasetype END AS base_type, t.typtypmod AS typmod,
-                   t.typnotnull AS not_null, t.typdefault AS default,
+                   t.typnotnull AS not_null, {_NOT_NULL} t.typdefault AS default,
                    CASE WHEN t.typtype = 'd' AND t.typcollation IS DISTINCT FROM
                              (SELECT b.typcollation FROM pg_type b WHERE b.oid = t.typbasetype)
                         THEN nullif(t.typcollation, 0)::regcollation::text
@@ -632,6 +664,22 @@ _ALL: tuple[Kind, ...] = (
                    {{16? s.subrunasowner ?? false}} AS run_as_owner, {{16? s.suborigin ?? 'any'}} AS origin_filter,
                    {{17? s.subfailover ?? false}} AS failover
             FROM pg_subscription s WHERE s.oid >= 16384 AND s.subdbid = {THIS_DATABASE} {{only s.oid}}""",
+    ),
+    Kind(
+        name="initial privileges",
+        doc="Privileges on PostgreSQL's own objects that are not those that initdb gave.",
+        severity="high",
+        catalog="pg_init_privs",
+        query=f"""
+            SELECT o.oid, o.subid, 0::oid AS anchor, o.xmin, (about).schema::name AS schema, CASE o.classid
+                       WHEN 1247 THEN 'type pg_catalog.' || part
+                       ELSE (about).type || ' ' || (about).identity || coalesce(' (' || part || ')', '') END AS identity,
+                   10::regrole AS acl_owner, letter AS acl_type, acl AS grants, i.initprivs AS initial
+            FROM ({_SYSTEM}) AS o
+            LEFT JOIN pg_init_privs i ON i.objoid = o.oid AND i.classoid = o.classid AND i.objsubid = o.subid
+            CROSS JOIN LATERAL pg_identify_object(o.classid, o.oid, 0) AS about
+            WHERE acl IS DISTINCT FROM i.initprivs {{only o.oid}}
+              AND {_items("acl")} <> {_items('coalesce(i.initprivs, acldefault(letter::"char", 10))')}""",
     ),
     Kind(
         name="default acl",

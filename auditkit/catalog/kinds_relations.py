@@ -26,8 +26,22 @@ _INHERITS = """
                FROM pg_inherits i JOIN pg_class p ON p.oid = i.inhparent AND p.relkind IN ('r', 'p', 'f')
                GROUP BY i.inhrelid) inh ON inh.inhrelid = c.oid"""
 
-#: NOT NULL constraints that say more than the column's own flag (PostgreSQL 18 stores one for each such column).
-_SPECIAL_NOT_NULL = "pg_constraint k WHERE k.contype = 'n' AND (k.connoinherit OR NOT k.convalidated)"
+#: Since 18 each NOT NULL is a constraint. A name counts only if it is not made of those of table and column, as pg_dump
+#: has it (which does not cut it to 63 bytes); comments are looked for only if there is one on any constraint.
+_NOT_NULL = """
+    {18? CASE WHEN k.connoinherit THEN 'NOT NULL NO INHERIT' WHEN NOT k.convalidated THEN 'NOT NULL NOT VALID'
+              WHEN a.attnotnull THEN 'NOT NULL' END AS not_null,
+         CASE WHEN k.conname <> c.relname || '_' || a.attname || '_not_null' THEN k.conname::text END AS not_null_name,
+         CASE WHEN (SELECT count(*) FROM pg_description WHERE objoid >= 16384 AND classoid = 2606) > 0 THEN (
+              SELECT d.description FROM pg_description d WHERE d.objoid = k.oid AND d.classoid = 2606)
+              END AS not_null_comment,
+     ?? CASE WHEN a.attnotnull THEN 'NOT NULL' END AS not_null,}
+    CASE WHEN a.attinhcount > 0 AND NOT c.relispartition THEN nullif(concat_ws(', ',
+         CASE WHEN a.attislocal THEN 'column' END,
+         {18? CASE WHEN k.conislocal AND k.coninhcount > 0 THEN 'not null' END ?? NULL}), '') END AS declared"""
+_NOT_NULL_FROM = """
+    {18? LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum
+         {slice k.conrelid} {only k.conrelid} ??}"""
 
 #: Which kind of column it is follows from its relation. A default mentions no columns, so it is deparsed without its
 #: table: pg_get_expr() would open and lock that. "position" is the column number, made dense when it is read.
@@ -36,10 +50,7 @@ _COLUMNS = f"""
            CASE WHEN a.attinhcount > 0 THEN (SELECT h.inhparent FROM pg_inherits h
                 WHERE h.inhrelid = a.attrelid AND h.inhseqno = 1) END AS origin,
            a.attacl AS grants, a.atttypid AS type, a.atttypmod AS typmod,
-           CASE WHEN a.attnotnull THEN CASE WHEN (SELECT count(*) FROM {_SPECIAL_NOT_NULL}) = 0 THEN 'NOT NULL'
-                ELSE coalesce((SELECT CASE WHEN k.connoinherit THEN 'NOT NULL NO INHERIT' ELSE 'NOT NULL NOT VALID' END
-                     FROM {_SPECIAL_NOT_NULL} AND k.conrelid = a.attrelid AND k.conkey[1] = a.attnum), 'NOT NULL') END
-                END AS not_null,
+           {_NOT_NULL},
            CASE WHEN d.oid IS NOT NULL THEN
                 pg_get_expr(d.adbin, CASE WHEN a.attgenerated <> '' THEN d.adrelid ELSE 0 END) END AS default,
            CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity_generation,
@@ -56,13 +67,14 @@ _COLUMNS = f"""
          {{slice c.oid}} {{only c.oid}}
     JOIN pg_type t ON t.oid = a.atttypid
     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{only d.adrelid}}
+    {_NOT_NULL_FROM}
     WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}"""
 
 #: What CREATE TABLE and ADD COLUMN leave to ALTER COLUMN.
 _SET_LATER = {"storage": None, "statistics_target": None, "options": None}
 _LATER_OF_COLUMNS: dict[str, dict[str, None]] = {
-    "table": _SET_LATER,
-    "foreign table": _SET_LATER,
+    "table": {**_SET_LATER, "not_null_comment": None},
+    "foreign table": {**_SET_LATER, "not_null_comment": None},
     "view": {"default": None},
     "materialized view": {**_SET_LATER, "compression": None},
 }
@@ -259,6 +271,7 @@ RELATIONS: tuple[Kind, ...] = (
             later=_LATER_OF_COLUMNS[relation],
             alter=alter.column,
             disturbs=frozenset({"type", "collation"}),
+            lenient=frozenset({"not_null_name", "declared"}),
             query=_COLUMNS,
         )
         for relation in ("table", "foreign table", "view", "materialized view")

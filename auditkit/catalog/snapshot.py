@@ -471,6 +471,14 @@ class Snapshot:
         records = (record for ledger in self.ledgers for record in ledger.get("rows", [ledger]))
         return frames.from_records(frames.HISTORY, records)
 
+    @property
+    def testimony(self) -> pd.DataFrame:
+        """One row per statement that a witness recorded; columns: ``auditkit.frames.TESTIMONY``."""
+        from auditkit import frames
+
+        records = self.manifest.get("witnesses", ())
+        return frames.from_records(frames.TESTIMONY, (row for record in records for row in record["rows"]))
+
     def to_sql(self) -> str:
         """The whole schema as SQL that runs in an empty database: ``psql -v ON_ERROR_STOP=1``.
 

@@ -26,9 +26,16 @@ def _relation(oid: str, *, column: bool = False) -> str:
 #: SQL: whether a type in pg_type is made with and for another.
 _IS_ARRAY = "EXISTS (SELECT FROM pg_type e WHERE e.oid = pg_type.typelem AND e.typarray = pg_type.oid)"
 
+#: SQL: the relation or domain of the constraint that a comment is on.
+_OF_CONSTRAINT = (
+    "(SELECT CASE WHEN conrelid <> 0 THEN conrelid ELSE contypid END FROM pg_constraint WHERE oid = objoid)"
+)
+
 #: SQL: what a comment or label is on, as far as its catalog does not tell.
 _NOTED = f"""CASE WHEN classoid = 1259 AND objsubid = 0 THEN {_relation("objoid")}
-                  WHEN classoid = 1259 THEN {_relation("objoid", column=True)} END"""
+                  WHEN classoid = 1259 THEN {_relation("objoid", column=True)}
+                  WHEN classoid = 2606 AND EXISTS (SELECT FROM pg_constraint WHERE oid = objoid AND contype = 'n')
+                  THEN coalesce({_relation(_OF_CONSTRAINT, column=True)}, 'type') END"""
 
 
 @dataclass(frozen=True)
@@ -91,7 +98,7 @@ WATCHED: tuple[Watched, ...] = (
         "pg_constraint",
         anchor="CASE WHEN conrelid <> 0 THEN conrelid ELSE contypid END",
         where=f"oid >= 16384 AND connamespace NOT IN {_SCHEMA_IS_TEMPORARY}",
-        kinds="CASE WHEN contypid <> 0 THEN 'domain constraint' WHEN contype IN ('p', 'u', 'x') "
+        kinds="CASE WHEN contypid <> 0 THEN 'domain constraint,type' WHEN contype IN ('p', 'u', 'x') "
         f"THEN 'table constraint,index' WHEN contype = 'n' THEN {_relation('conrelid', column=True)} "
         "ELSE 'table constraint' END",
     ),
@@ -110,6 +117,7 @@ WATCHED: tuple[Watched, ...] = (
     Watched(
         "pg_description",
         "objoid",
+        f"CASE WHEN classoid = 2606 THEN {_OF_CONSTRAINT} ELSE objoid END",
         where="objoid >= 16384 OR objoid = 2200",
         subid="objsubid",
         classid="classoid",

@@ -24,6 +24,8 @@ Node = tuple[Phase, Key]
 
 #: Set when more than the object itself is there: an owned sequence's column, a partition's indexes.
 _LAST = frozenset({"owned_by", "partition_bound", "inherits"})
+#: Whoever runs the script may grant what PostgreSQL's own objects have: only a superuser can.
+_FIRST = "CURRENT_USER"
 #: What default privileges are given on → the kinds that get them.
 _GIVEN = {
     "tables": ("table", "view", "materialized view", "foreign table"),
@@ -71,6 +73,8 @@ class Actions:
                 self._add(("purge", key), [Sql(f"DROP {key[0].upper()} {name}")], "drop")
             else:
                 statements = list(self._drop_with_positions(fact))
+                if key[0] == "index" and self.company.takes_constraints(key):
+                    statements = [replace(s, text=f"{s.text} CASCADE") for s in statements]
                 if self.company.kept_by_children(key):  # with the values that are in them
                     only = f"ALTER TABLE ONLY {fact.parent}"
                     statements = [
@@ -158,6 +162,8 @@ class Actions:
         if fact.key in self.work.bare:
             maker = create.table if fact.kind == "table" else create.foreign_table
             return [Sql(text) for text in maker(fact, self.after, defaults=False)]
+        if fact.kind == "table" and fact.key in self.work.remade and fact.attributes["partition_key"]:
+            return [Sql(text) for text in create.table(fact, self.after, again=True)]
         if fact.kind in ("function", "procedure"):
             return [Sql(text.replace("CREATE OR REPLACE", "CREATE", 1)) for text in make(fact, self.after)]
         table = self.after.get("table", fact.parent or "") if fact.kind == "policy" else None
@@ -209,9 +215,14 @@ class Actions:
             parent = self.after.get("table", fact.parent or "")
             origin = self.after.get(fact.kind, fact.origin or "")
             partition = parent is not None and parent.attributes["partition_bound"]
-            if origin is not None and not partition and self.company.brought_by(fact.key) != fact.key:
-                kept = set(BELONGINGS) | {"position"}
-                return {a: v for a, v in origin.attributes.items() if a not in kept}
+            declared = "column" in str(fact.attributes.get("declared"))
+            plain = origin is not None and not partition and not declared
+            if origin is not None and plain and self.company.brought_by(fact.key) != fact.key:
+                kept = set(BELONGINGS) | {"position", *KINDS[fact.kind].lenient}
+                given = {a: v for a, v in origin.attributes.items() if a not in kept}
+                if str(given["not_null"]).endswith("NO INHERIT"):
+                    given["not_null"] = None
+                return given | {"not_null_comment": None}
         if fact.kind == "table constraint" and self.company.brought_by(fact.key) != fact.key:
             origin = self.after.get(fact.kind, fact.origin or "")
             definition = origin.attributes["definition"] if origin else None
@@ -222,7 +233,7 @@ class Actions:
     def _undressed(self, fact: Fact) -> dict[str, Value]:
         """The belongings of an object that was just created."""
         found: dict[str, str | int | bool | tuple[str, ...] | None] = {
-            "grants": self._given(fact),
+            "grants": fact.attributes["initial"] if fact.kind == "initial privileges" else self._given(fact),
             **dict.fromkeys(COMMON),
         }
         owner = fact.attributes.get("owner")
@@ -261,6 +272,8 @@ class Actions:
                     return str(whole.attributes["owner"])
         if fact.kind == "default acl":
             return _default_owner(fact)
+        if fact.kind == "initial privileges":
+            return _FIRST
         return str(fact.attributes.get("owner"))
 
     def _given(self, fact: Fact) -> tuple[str, ...] | None:
@@ -303,6 +316,9 @@ def _drop(fact: Fact, work: Work) -> list[Sql]:
             hazards = (Hazard("OPENS_ACCESS", "what it restricted"),)
         case "role" | "view column" | "materialized view column":
             return []  # a role may be in use elsewhere in the cluster
+        case "initial privileges":
+            initial = replace(fact, attributes=fact.attributes | {"grants": fact.attributes["initial"]})
+            return belongings.grants(initial, fact.attributes["grants"], owner=_FIRST)
         case "default acl":
             empty = replace(fact, attributes=fact.attributes | {"grants": None})
             return belongings.grants(empty, fact.attributes["grants"], owner=_default_owner(fact))

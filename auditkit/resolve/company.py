@@ -57,6 +57,13 @@ class Company:
         attribute = _typed(self.before, fact)
         if attribute is not None and attribute in self.work.dropped:
             return self.gone_with(attribute)
+        if fact.kind == "table constraint" and not detached:
+            for index in self.before.children(fact, "index"):
+                above = ("index", index.origin or "")
+                if index.origin and is_plain(self.before.get(*above)) and self.work.goes(above):
+                    return self.gone_with(
+                        above
+                    )  # attached to an index that is no constraint's, it cannot go alone
         for whole in sorted(self.before.wholes(key) - ({origin} if detached else set())):
             if self.work.goes(whole) and whole not in self.kept and not self.before.stands_alone(key, whole):
                 return self.gone_with(whole)
@@ -71,6 +78,11 @@ class Company:
         if key[0] == "domain constraint" and ("type", str(fact.parent)) in self.kept:
             return "type", str(fact.parent)
         return key
+
+    def takes_constraints(self, key: Key) -> bool:
+        """Whether partitions have constraints whose indexes are attached to this one, so that it goes with them."""
+        below = [fact for heir in self.before.heirs.get(key, ()) if (fact := self.before.get(*heir))]
+        return any(not is_plain(fact) or self.takes_constraints(fact.key) for fact in below)
 
     def kept_by_children(self, key: Key) -> bool:
         """Whether a column stays in a table that inherits it."""
@@ -170,6 +182,11 @@ class Company:
             "foreign table", fact.parent or ""
         )
         return table is not None and bool(table.attributes["partition_bound"])
+
+
+def is_plain(index: Fact | None) -> bool:
+    """Whether an index is not that of a constraint."""
+    return index is not None and index.attributes["definition"] is not None
 
 
 def _typed(snapshot: Snapshot, column: Fact) -> Key | None:

@@ -34,7 +34,7 @@ _RANK = {
             "text search configuration", "table column", "foreign table column", "index", "table constraint", "view",
             "view column", "materialized view", "materialized view column", "statistics object", "rule", "trigger",
             "policy", "publication", "publication relation", "publication namespace", "subscription", "default acl",
-            "setting", "event trigger",
+            "initial privileges", "setting", "event trigger",
         )
     )
 }  # fmt: skip

@@ -11,11 +11,12 @@ from __future__ import annotations
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 
 from auditkit.catalog.belongings import named
+from auditkit.catalog.create import not_null_name, usual_not_null_name
 from auditkit.catalog.grants import unquote
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import COMMON, Fact, Key, Snapshot, Table, Value
@@ -43,7 +44,6 @@ class Rename:
         evidence: why the two are taken for the same, in a few words.
         schema: its new schema, if that differs.
         label: of an enum: the label that is renamed.
-        afresh: the other side was made under that name, so what is named after the object follows.
     """
 
     key: Key
@@ -51,7 +51,6 @@ class Rename:
     evidence: str
     schema: str | None = None
     label: str | None = None
-    afresh: bool = True
 
 
 class Renamed:
@@ -100,10 +99,26 @@ class Renamed:
         if rename.name == name_of(fact):
             return statements
         statements.append(Sql(_statement(fact, rename.name)))
-        if rename.afresh:
-            statements += self._not_null_names(rename.key, rename.name)
+        names = {key: not_null_name(self.fact(key)) for key in self._named_after(rename.key)}
         self._apply(rename.key, rename.name)
+        for key, name in names.items():  # constraints keep theirs
+            if name is not None:
+                fact = self.fact(key)
+                own = None if name == usual_not_null_name(fact) else name
+                self.facts[key] = replace(fact, attributes=fact.attributes | {"not_null_name": own})
         return statements
+
+    def _named_after(self, key: Key) -> Iterator[Key]:
+        """The columns and domain whose NOT NULL is usually named after an object."""
+        fact = self.snapshot.get(*key)
+        if fact is None or key[0] == "type":
+            yield key
+        elif key[0].endswith("table column"):
+            yield key
+            for heir in self.heirs(key):
+                yield from self._named_after(heir)
+        elif key[0] in ("table", "foreign table"):
+            yield from (column.key for column in self.snapshot.children(fact, f"{key[0]} column"))
 
     def _apply(self, key: Key, name: str) -> None:
         fact = self.fact(key)
@@ -194,6 +209,7 @@ class Renamed:
 
         for follower in self.heirs(key):
             self._rename_column(follower, name)
+            self.facts[follower] = replace(self.fact(follower), origin=identity)
         self.facts[key] = replace(fact, name=name, identity=identity)
         tables = {
             k for kind in KINDS[fact.kind].parents if self.snapshot.get(*(k := (kind, self._parent(key))))
@@ -292,35 +308,6 @@ class Renamed:
 
     def _is_schema(self, name: str) -> bool:
         return self.snapshot.get("schema", quote(name)) is not None
-
-    def _not_null_names(self, key: Key, name: str) -> list[Sql]:
-        """Since 18 NOT NULL has a name of its own, made of those of table and column unless somebody gave another."""
-        fact = self.fact(key)
-        if self.version < 180000 or fact.kind not in ("table", "table column"):
-            return []
-        if fact.kind == "table":
-            columns = self.snapshot.children(self.snapshot.get(*key) or fact, "table column")
-            if fact.attributes["inherits"] or not any(column.attributes["not_null"] for column in columns):
-                return []
-            relation, column = _qualified(fact.schema, name), "true"
-            was, now = f"{literal(name_of(fact))} || '_' || a.attname", f"{literal(name)} || '_' || a.attname"
-        else:
-            if not fact.attributes["not_null"]:
-                return []
-            relation, column = fact.parent or "", f"a.attname = {literal(name)}"
-            was, now = (f"t.relname || '_' || {literal(text)}" for text in (name_of(fact), name))
-        query = (
-            f"SELECT k.conname AS was, {now} || '_not_null' AS now FROM pg_constraint k "
-            "JOIN pg_class t ON t.oid = k.conrelid "
-            "JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1] "
-            f"WHERE k.contype = 'n' AND k.coninhcount = 0 AND k.conrelid = {literal(relation)}::regclass "
-            f"AND {column} AND k.conname = {was} || '_not_null'"
-        )
-        body = (
-            f"DECLARE r record; BEGIN FOR r IN {query} LOOP EXECUTE format('ALTER TABLE %s RENAME CONSTRAINT %I TO %I', "
-            f"{literal(relation)}, r.was, r.now); END LOOP; END"
-        )
-        return [Sql(f"DO $auditkit${body}$auditkit$")]
 
 
 # --- names -------------------------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ _FIXED = frozenset(
     (
         "database", "setting", "role", "role membership", "extension", "access method", "operator", "cast", "transform",
         "operator of access method", "function of access method", "user mapping", "publication relation",
-        "publication namespace", "default acl", "materialized view column",
+        "publication namespace", "default acl", "initial privileges", "materialized view column",
     )
 )  # fmt: skip
 #: What people call some kinds.
@@ -251,7 +251,7 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
                 f"same object in a clone: oid {old.oid}{number}, there since transaction {written} or before"
             )
             schema = new.schema if _moved(old, new) else None
-            yield Rename(old.key, name_of(new), evidence, schema, afresh=False)
+            yield Rename(old.key, name_of(new), evidence, schema)
 
 
 def _same_addresses(before: Snapshot, after: Snapshot) -> Iterator[tuple[_Place, _Place]]:

@@ -61,7 +61,11 @@ def changeable(delta: Delta) -> bool:
     """Whether there is any statement that closes a difference: for the order of columns there is none."""
     if delta.key[0] == "extension" and delta.attribute == "owner":
         return False
-    return not delta.is_order
+    return not delta.is_order and not delta.is_warning
+
+
+#: What is said of attributes that no statement changes; None: where there is one, it is in the script.
+_STAYS = {"owner": "the owner", "declared": None, "not_null_name": None}
 
 
 def notes(differences: Comparison) -> list[str]:
@@ -69,7 +73,8 @@ def notes(differences: Comparison) -> list[str]:
     stays: dict[str, set[str]] = {}
     for delta in differences:
         if not changeable(delta):
-            what = "the owner" if delta.attribute == "owner" else "the order of columns"
+            if (what := _STAYS.get(delta.attribute or "", "the order of columns")) is None:
+                continue
             stays.setdefault(what, set()).add(delta.identity)
     return [f"note: {what} stays as it is: {', '.join(sorted(names))}" for what, names in stays.items()]
 

@@ -128,6 +128,9 @@ def _replaceable(work: Work, key: Key) -> Key:
     """A part that cannot be replaced alone stands for its whole."""
     if key[0] == "composite type column":
         return "type", str(fact_of(work.before, key).parent)
+    if key[0] == "index":
+        constraint = ("table constraint", str(fact_of(work.before, key).parent))
+        return key if work.before.get(*constraint) is None else constraint
     if key[0].endswith("of access method"):
         for whole in work.before.wholes(key) | work.after.wholes(key):
             if whole[0] == "operator class":

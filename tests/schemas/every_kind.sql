@@ -20,6 +20,8 @@ DO $$ BEGIN
     EXECUTE format('COMMENT ON DATABASE %I IS ''a database''', current_database());
 END $$;
 
+GRANT EXECUTE ON FUNCTION pg_catalog.pg_stat_reset() TO ek_reader;
+
 CREATE SCHEMA app AUTHORIZATION ek_owner;
 COMMENT ON SCHEMA app IS 'a schema';
 GRANT USAGE ON SCHEMA app TO ek_reader, PUBLIC;
@@ -50,7 +52,7 @@ CREATE TYPE app.point3 AS (x numeric(10,2), y text COLLATE "C", z app.mood[]);
 COMMENT ON COLUMN app.point3.x IS 'abscissa';
 CREATE COLLATION app.plain (provider = libc, locale = 'C');
 COMMENT ON COLLATION app.plain IS 'a collation';
-CREATE DOMAIN app.positive AS numeric(8,3) DEFAULT 1 NOT NULL CONSTRAINT positive CHECK (VALUE > 0);
+CREATE DOMAIN app.positive AS numeric(8,3) DEFAULT 1 CONSTRAINT present NOT NULL CONSTRAINT positive CHECK (VALUE > 0);
 CREATE DOMAIN app.name AS varchar(30) COLLATE "C" CONSTRAINT filled CHECK (VALUE <> '') ;
 ALTER DOMAIN app.name ADD CONSTRAINT short CHECK (length(VALUE) < 20) NOT VALID;
 COMMENT ON CONSTRAINT positive ON DOMAIN app.positive IS 'more than zero';
@@ -189,6 +191,7 @@ COMMENT ON STATISTICS app.people_stats IS 'statistics';
 -- inheritance and partitions
 CREATE TABLE app.parent (a integer NOT NULL DEFAULT 1, b text, CONSTRAINT a_positive CHECK (a > 0));
 CREATE TABLE app.child (c integer) INHERITS (app.parent);
+CREATE TABLE app.declares (LIKE app.parent) INHERITS (app.parent);
 CREATE TABLE app.events (id integer NOT NULL, at date NOT NULL, kind text DEFAULT 'k', PRIMARY KEY (id, at),
     CONSTRAINT kind_short CHECK (length(kind) < 9), person bigint REFERENCES app.people) PARTITION BY RANGE (at);
 CREATE TABLE app.events_2030 PARTITION OF app.events FOR VALUES FROM ('2030-01-01') TO ('2031-01-01') PARTITION BY LIST (id);

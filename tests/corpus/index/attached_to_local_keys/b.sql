@@ -1,0 +1,15 @@
+CREATE TABLE sales (id integer NOT NULL, region text NOT NULL) PARTITION BY LIST (region);
+CREATE TABLE sales_eu PARTITION OF sales FOR VALUES IN ('eu');
+CREATE TABLE sales_us PARTITION OF sales FOR VALUES IN ('us');
+CREATE UNIQUE INDEX sales_idx ON ONLY sales (region, id);
+ALTER TABLE sales_eu ADD CONSTRAINT sales_eu_pkey PRIMARY KEY (region, id);
+ALTER INDEX sales_idx ATTACH PARTITION sales_eu_pkey;
+CREATE TABLE moved (id integer NOT NULL, region text NOT NULL) PARTITION BY LIST (region);
+CREATE TABLE moved_eu PARTITION OF moved FOR VALUES IN ('eu');
+CREATE UNIQUE INDEX moved_idx ON ONLY moved (region, id);
+ALTER TABLE moved_eu ADD CONSTRAINT moved_eu_pkey PRIMARY KEY (region, id);
+ALTER INDEX moved_idx ATTACH PARTITION moved_eu_pkey;
+CREATE TABLE refers (id integer, region text, FOREIGN KEY (region, id) REFERENCES moved_eu (region, id));
+INSERT INTO sales VALUES (1, 'eu'), (2, 'us');
+INSERT INTO moved VALUES (1, 'eu');
+INSERT INTO refers VALUES (1, 'eu');
