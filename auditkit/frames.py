@@ -83,6 +83,22 @@ DESCRIBE: dict[str, str] = {
 }
 
 
+#: ``Snapshot.testimony``: one row per statement that a witness recorded.
+TESTIMONY: dict[str, str] = {
+    "witness": "str",  # ddl_log, server_log, statements
+    "at": "datetime64[us, UTC]",  # missing where the witness notes no time
+    "role": "str",  # whose rights were used; where the witness does not know, who had logged in
+    "session_user": "str",  # who had logged in
+    "client": "str",  # address or host; missing for the server's own socket
+    "application": "str",  # what the client calls itself
+    "command": "str",  # ALTER TABLE
+    "statement": "str",  # without secrets, on one line, cut to 400 characters
+    "xid": "Int64",  # transaction, as xmin of the catalog's rows
+    "objects": "object",  # list of [kind, identity], where the witness names them
+    "source": "str",  # table, or file and line
+}
+
+
 def frame(columns: Mapping[str, str], data: Mapping[str, Sequence[Any]]) -> pd.DataFrame:
     """A DataFrame of exactly *columns*; those that *data* lacks are missing values.
 

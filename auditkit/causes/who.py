@@ -195,7 +195,8 @@ class _Desk:
         if heard.in_transaction(near):
             if named or mentioned:
                 return 0 if named else 1
-            return 2 if heard.witness == "ddl_log" and not self.heard.wrapped else None
+            known = heard.witness == "ddl_log" and not heard.objects and not self.heard.wrapped
+            return 2 if known else None
         if heard.unsure:
             return None
         if named:

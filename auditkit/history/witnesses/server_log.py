@@ -64,7 +64,8 @@ _LOGGED = re.compile(
 _AUDIT = "AUDIT: "
 _CONNECTED = re.compile(r"connection authorized: user=(\S+)(?: database=(\S+))?(?: application_name=(.*))?")
 _RECEIVED = re.compile(r"connection received: host=(\S+)")
-_CLUSTER_WIDE = re.compile(r"\b(?:role|user|database|tablespace)\b", re.I)
+#: Commands about what all databases of a cluster share.
+_CLUSTER_WIDE = re.compile(r"(?:CREATE|ALTER|DROP|GRANT|REVOKE) (?:ROLE|USER|GROUP|DATABASE|TABLESPACE)")
 
 
 @dataclass(frozen=True)
@@ -148,10 +149,11 @@ def _files(patterns: Sequence[str], root: Path) -> list[Path]:
     found: list[Path] = []
     for pattern in patterns:
         path = root / pattern
-        if glob.has_magic(pattern):
-            found += sorted(Path(p) for p in glob.glob(str(path), recursive=True) if Path(p).is_file())  # noqa: PTH207
-        elif path.is_file():
+        if path.is_file():
             found.append(path)
+        elif glob.has_magic(pattern):
+            matching = glob.glob(str(path), recursive=True)  # noqa: PTH207 (patterns may be absolute)
+            found += sorted(Path(p) for p in matching if Path(p).is_file())
         else:
             raise ConfigError(f"no such log file: {pattern}; check --log, or logs in the settings")
     return list(dict.fromkeys(found))
@@ -415,9 +417,8 @@ def _testimonies(
         if notes.first is None:
             notes.first = (clock.utc(line.at) or "")[:19] + "Z"
         session = sessions.setdefault(line.session, _Session())
-        if line.vxid != session.vxid or not line.vxid:
-            if line.severity != "STATEMENT":
-                yield from session.finish()
+        if line.vxid != session.vxid or (not line.vxid and line.severity == "LOG"):
+            yield from session.finish()
             session.vxid = line.vxid
         _introduce(session, line)
         if line.severity in ("ERROR", "FATAL", "PANIC", "STATEMENT"):
@@ -432,7 +433,7 @@ def _testimonies(
             continue
         text, command, objects = spoken
         where = line.database or session.database
-        if where and database and where != database and not _CLUSTER_WIDE.search(command + text[:200]):
+        if where and database and where != database and not _CLUSTER_WIDE.fullmatch(command):
             continue
         user = line.user or session.user or None
         client = line.client or session.client
