@@ -53,6 +53,7 @@ class Session:
     def __init__(self, code: Code, place: Path, shadow: Mapping[str, str] | None) -> None:
         self.code, self.place = code, place
         self.texts: dict[str, str] = {}
+        self.asked = 0
         folder = place / code.work["folder"]
         work: dict[str, Any] = {
             **code.work,
@@ -114,6 +115,7 @@ class Session:
             NotTheShadow: the project's code was about to connect somewhere else.
             ToolFailed: the tool ended.
         """
+        self.asked += 1
         self._send(request)
         assert self._process.stdout
         line = self._process.stdout.readline()
@@ -146,14 +148,14 @@ def run(
     statements = [Statement(text, line, 0, len(text)) for line, text, _ in answer["statements"]]
     marks = [(xid, index) for index, (_, _, xid) in enumerate(answer["statements"]) if xid is not None]
     if (error := answer.get("error")) is None:
-        if next_xid(reader) == before:
+        if next_xid(reader) == before and not answer.get("nothing"):
             raise NotTheShadow(
                 f"{code.tool} ran {step.version}, and nothing changed in the shadow database: it worked elsewhere, "
                 "or recorded nothing; run nothing more before you know where"
             )
         return after(runner, statements, None, marks, marked_since(runner, before))
     message = redact(error["message"])
-    if error["outside"] and len(session.texts) == 1:
+    if error["outside"] and session.asked == 1:
         raise ToolFailed(
             f"{code.tool} cannot load the project: {message}; if it needs settings, give them in auditkit.toml: "
             "[migrations] environment"
@@ -264,11 +266,7 @@ def _address(shadow: Mapping[str, str] | None) -> str:
 
 def _environment(code: Code, shadow: Mapping[str, str] | None) -> dict[str, str]:
     """Our own variables, but for those that lead to a database: they lead to the shadow."""
-    kept = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith(("PG", "AUDITKIT_", "PYTHON"))
-    }
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "AUDITKIT_"))}
     address = _address(shadow)
     for name, value in kept.items():
         if url := _URL.match(value):
