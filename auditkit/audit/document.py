@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import auditkit
 from auditkit.audit.explained import Explained
+from auditkit.audit.investigating import Investigator
 from auditkit.causes.case import Finding
 from auditkit.config import Settings
 from auditkit.history.states import HistoryMatrix
@@ -33,7 +34,12 @@ def assemble(
 ) -> Audit:
     from auditkit.report.document import Audit, headline_of, verdict_of, worst_first
 
-    findings = worst_first({**_finding(f), "remedy": remedy(f, e.case)} for e in cases for f in e.findings)
+    followed = [(Investigator(e, matrix), e) for e in cases]
+    findings = worst_first(
+        {**_finding(f), **investigator.about(f), "remedy": remedy(f, e.case)}
+        for investigator, e in followed
+        for f in e.findings
+    )
     by_delta = {id(d): f.id for e in cases for f in e.findings for d in f.deltas}
     deltas = [
         {"environment": e.case.environment, **d.as_dict(), "finding": by_delta.get(id(d))}

@@ -25,7 +25,7 @@ from auditkit.errors import ConfigError
 from auditkit.history.shadow.replayed import Change, Replay
 from auditkit.history.split import Statement, first_word, split
 
-__all__ = ["Line", "blame", "find"]
+__all__ = ["Line", "Tracer", "blame", "find"]
 
 #: migration: it is as the migration left it. base: it was there before the first one. by_hand: no migration makes
 #: it so. superseded: a later migration changed it, but not here. missing: a migration made it, and it is not here.
@@ -103,16 +103,7 @@ def blame(
         intended: the replay of the files, if it is another one.
         removed: also what was there once and was taken away.
     """
-    work = _Blame(actual, applied, intended)
-    lines: list[Line] = []
-    for each in work.family(key):
-        found = work.lines(each, whole=each == key)
-        backs = each[0] == "index" and each != key and work.backs_constraint(each)
-        lines += (line for line in found if line.drift) if backs else found
-    if removed:
-        lines += [line for each in work.family(key) for line in work.lost_grants(each)]
-        lines += work.gone(key)
-    return lines
+    return Tracer(actual, applied, intended).blame(key, removed=removed)
 
 
 def find(name: str, actual: Snapshot, *replays: Replay) -> Key:
@@ -256,11 +247,26 @@ def _word(word: str) -> re.Pattern[str]:
     return re.compile(rf"(?<![\w$]){re.escape(word)}(?![\w$])", re.IGNORECASE)
 
 
-class _Blame:
+class Tracer:
+    """``blame`` for several objects of one environment."""
+
     def __init__(self, actual: Snapshot, applied: Replay, intended: Replay | None) -> None:
         self.actual = actual
         self.applied = Past(applied)
         self.intended = Past(intended) if intended is not None and intended is not applied else None
+
+    def blame(self, key: Key, *, removed: bool = False) -> list[Line]:
+        """See the function of that name."""
+        lines: list[Line] = []
+        family = list(self.family(key))
+        for each in family:
+            found = self.lines(each, whole=each == key)
+            backs = each[0] == "index" and each != key and self.backs_constraint(each)
+            lines += (line for line in found if line.drift) if backs else found
+        if removed:
+            lines += [line for each in family for line in self.lost_grants(each)]
+            lines += self.gone(key)
+        return lines
 
     # --- which objects --------------------------------------------------------------------------------------
 
