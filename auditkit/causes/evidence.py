@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from auditkit.catalog.snapshot import Fact
 from auditkit.causes.calibration import Calibration
@@ -14,8 +14,10 @@ from auditkit.history.shadow import Replay
 _TOASTED = 1900
 
 
-def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | None:
-    """Whether a recorded migration left its mark in the counter of object ids.
+def ran_by_oids(
+    case: Case, entry: Entry, calibration: Calibration, only: Collection[Key] | None = None
+) -> bool | None:
+    """Whether a recorded migration left its mark in the counter of object ids; or *only* some of what it makes.
 
     PostgreSQL numbers new objects with one counter for the whole cluster, upwards. Between the last object of
     the migration before and the first of the migration after, the shadow needed a certain gap; other work
@@ -38,7 +40,7 @@ def ran_by_oids(case: Case, entry: Entry, calibration: Calibration) -> bool | No
     high = min(created[after], key=lambda pair: pair[0])
     ours = sum(count for step, count in replay.taken.items() if before < step <= after)
     needed, here = high[0] - low[0] - ours, high[1] - low[1]
-    own = _oids_taken(replay, mine)
+    own = _oids_taken(replay, mine, only)
     others = any(_oids_taken(replay, step) for step in range(before + 1, after) if step != mine)
     if own == 0 or others or needed <= 0 or here <= 0:
         return None
@@ -68,12 +70,12 @@ def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:
     return created
 
 
-def _oids_taken(replay: Replay, step: int) -> int:
-    """The least number of ids that a step took: of its objects, and of the labels of its enums."""
+def _oids_taken(replay: Replay, step: int, only: Collection[Key] | None = None) -> int:
+    """The least number of ids that a step took: of its objects (or *only* some), and of the labels of its enums."""
     taken = set()
     labels = 0
     for key, fact in _first_made(replay, step):
-        if not fact.address[2]:
+        if not fact.address[2] and (only is None or key in only):
             taken.add(fact.address[:2])
             values = fact.attributes.get("labels") if key[0] == "type" else None
             labels += 1 + len(values) if isinstance(values, tuple) else 0  # and its array type

@@ -7,106 +7,189 @@ from dataclasses import replace
 
 from auditkit.catalog.compare import Delta
 from auditkit.causes.case import Entry, Evidence, Key
+from auditkit.causes.evidence import ran_by_oids
 from auditkit.causes.laboratory import Outcome, proof
-from auditkit.causes.recorded import Effect, pending_effects, predicted
+from auditkit.causes.recorded import Effect, lasting_effects, pending_effects, predicted, touched_since
 from auditkit.causes.search import Search, counted, listed, name_of
-from auditkit.history.shadow import Step
-from auditkit.history.split import Statement, join, split
+from auditkit.history.shadow import Replay
+from auditkit.history.split import join, split
+
+#: So many beginnings of a migration are tried: those that fit best what is here.
+_TRIED = 3
 
 
 def partial_apply(search: Search) -> None:
     """What the ledger says failed, or does not record, and of which a beginning is here."""
-    if search.case.intended is None or not search.case.ledger_readable:
+    intended = search.case.intended
+    if intended is None or not search.case.ledger_readable:
         return
     _invalid_indexes(search)
     for entry in search.entries(lambda e: e.intended is not None and e.applied is None):
         if entry.label not in search.ran:
-            _one(search, entry)
+            effects = list(pending_effects(search, entry))
+            _one(search, _Half(search, entry, intended, entry.intended or 0, effects))
 
 
-def _one(search: Search, entry: Entry) -> None:
-    intended, case, env = search.case.intended, search.case, search.env
-    assert intended is not None and entry.intended is not None
-    effects = list(pending_effects(search, entry))
-    failed = entry.state == "failed"
-    there, gone = (_lines(search, entry, effects, seen) for seen in (True, False))
-    if not failed and not (there and gone and max(there.values()) < min(gone.values())):
-        return  # nothing of it is here, or all, or not as a beginning
-    step = intended.steps[entry.intended]
-    if step.code is not None:
-        return  # its text is a program, which cannot be run in parts
-    statements = split(step.sql)
-    last = max(there.values(), default=0)
-    done = sum(s.line <= last for s in statements)
-    outcome, before = _tried(search, entry, step, statements[:done]) if done else (None, [])
-    footprint = set(intended.footprint(entry.intended))
+def recorded_in_part(search: Search) -> None:
+    """What the ledger records as applied, and of which only a beginning is here: recorded by hand after it failed.
+
+    A hand may have undone the rest, too: one thing that lacks is taken for that, unless object ids tell otherwise.
+    """
+    applied = search.case.applied
+    if applied is None or not search.case.ledger_readable:
+        return
+    for entry in search.entries(lambda e: e.applied is not None and e.intended is not None):
+        if not any(key in search.open for key in applied.footprint(entry.applied or 0)):
+            continue
+        effects = list(lasting_effects(search, applied, entry))
+        half = _Half(search, entry, applied, entry.applied or 0, effects)
+        if not (half.there and half.gone) or half.beginnings()[0][0] < len(half.there) + len(half.gone):
+            continue
+        created = ran_by_oids(search.case, entry, search.calibration, set(half.gone))
+        if created or (
+            created is None and (len(search.roots(half.gone)) < 2 or touched_since(search, effects))
+        ):
+            continue
+        _one(search, half, created)
+
+
+class _Half:
+    """A migration of which a part is here: the lines that made what is ``there``, and what is ``gone``."""
+
+    def __init__(
+        self, search: Search, entry: Entry, replay: Replay, number: int, effects: list[Effect]
+    ) -> None:
+        self.entry, self.replay, self.number, self.effects = entry, replay, number, effects
+        self.step = replay.steps[number]
+        self.statements = [] if self.step.code else split(self.step.sql)
+        self.there, self.gone = (
+            {e[0]: self._line(e) for e in effects if e[2] is seen} for seen in (True, False)
+        )
+
+    def _line(self, effect: Effect) -> int:
+        """The line of the statement that had an effect; 0 if that is not known."""
+        key, name, _ = effect
+        change = next((c for c in self.replay.timeline[key] if c.step == self.number), None)
+        if change is None:
+            return 0
+        return (min(change.rows.values(), default=None) if name is None else None) or change.line or 0
+
+    def beginnings(self) -> list[tuple[int, int]]:
+        """How many statements may have been run, the likeliest number first, each after how much agrees with it."""
+        unknown = sum(not line for line in (*self.there.values(), *self.gone.values()))
+        found = []
+        for done in range(len(self.statements) + 1):
+            following = self.statements[done].line if done < len(self.statements) else 1 << 30
+            agree = sum(0 < line < following for line in self.there.values())
+            agree += sum(line >= following for line in self.gone.values())
+            found.append((agree + unknown, done))
+        return sorted(found, key=lambda pair: (-pair[0], pair[1]))
+
+    def misfits(self, outcome: Outcome) -> list[Delta]:
+        """What a trial leaves different in what the migration is about."""
+        mine = set(self.replay.footprint(self.number))
+        return [d for d in outcome.residual if d.key in mine]
+
+
+def _one(search: Search, half: _Half, created: bool | None = None) -> None:
+    env, entry, there, gone = search.env, half.entry, half.there, half.gone
+    failed, whole = entry.state == "failed", len(half.statements)
+    if not failed and not (there and gone and half.statements):
+        return  # nothing of it is here, or all, or it is a program, which has no statements to count
+    outcome, before, done = _best(search, half) if there else (None, [], 0)
+    misfits = half.misfits(outcome) if outcome else []
+    footprint = set(half.replay.footprint(half.number))
     mine = [
         d
-        for key in footprint & search.open.keys()
-        for d in search.open[key]
-        if (predicted(search, d, outcome.final) if outcome else _absent(effects, d.key))
+        for key, deltas in search.open.items()
+        if key in footprint or (outcome and _of_the_base(half.replay, key))
+        for d in deltas
+        if (predicted(search, d, outcome.final) if outcome else _absent(half.effects, d.key))
     ]
-    left = [d for d in outcome.residual if d.key in footprint] if outcome else []
-    if not failed and (left or not mine):
+    if not failed and (misfits or not mine):
         return
-    objects = search.roots({*gone} or {d.key for d in mine})
-    stopped = f"{done} of {len(statements)} statements"
+    stopped = f"{done} of {whole} statements"
     finding = search.add(
         "partial_apply",
-        "proven" if failed and not left and (done == 0 or outcome) else "consistent",
+        "proven" if not misfits and (outcome or not there) and (failed or created is False) else "consistent",
         f"{entry.label} failed in {env}, and nothing of it is there"
         if not there
         else f"{entry.label} failed in {env}, though all that it makes is there"
         if not gone
         else f"{entry.label} stopped in {env} after {stopped}",
-        objects,
+        search.roots({*gone} or {d.key for d in mine}),
         entry=entry,
         deltas=search.claim(mine),
         evidence=[
             Evidence("ledger", _ledger_says(search, entry)),
-            *_replay_says(search, there, gone, stopped, outcome, bool(left)),
+            *_replay_says(search, there, gone, stopped, outcome, bool(misfits)),
+            *_ids_say(created),
         ],
-        alternatives=[] if failed else [("manual_change", "What is there of it may have been typed in by hand.")],
-    )  # fmt: skip
+        alternatives=[]
+        if failed or created is False
+        else [("manual_change", "What is there of it may have been typed in by hand.")]
+        if entry.applied is None
+        else [("manual_change", "What its last statements make may have been undone by hand.")],
+    )
     if outcome:
         finding.proof = proof(f"{entry.label} ran no further than {stopped}", before, outcome)
-    elif failed and not there and case.applied is not None and case.laboratory:
+    elif failed and not there:
         finding.proof = search.as_recorded(f"Without {entry.label}")
     search.ran.add(entry.label)
 
 
-def _lines(search: Search, entry: Entry, effects: list[Effect], wanted: bool) -> dict[Key, int]:
-    """The line of the statement that leaves each object as it is (or is not) here."""
-    assert search.case.intended is not None
-    found: dict[Key, int] = {}
-    for key, _, seen in effects:
-        if seen is wanted:
-            changes = search.case.intended.timeline[key]
-            found[key] = next((c.line or 0 for c in changes if c.step == entry.intended), 0)
-    return found
+def _of_the_base(replay: Replay, key: Key) -> bool:
+    """Whether no migration writes it: a role that comes into sight when something is granted to it."""
+    return all(change.step < 0 for change in replay.timeline.get(key, ()))
 
 
 def _absent(effects: list[Effect], key: Key) -> bool:
     return any(k == key and seen is False for k, _, seen in effects)
 
 
-def _tried(
-    search: Search, entry: Entry, step: Step, first: list[Statement]
-) -> tuple[Outcome | None, list[Delta]]:
-    """What the ledger records, with *first*, the beginning of a migration, in its place."""
-    applied, laboratory = search.case.applied, search.case.laboratory
-    if applied is None or laboratory is None:
-        return None, []
-    earlier = [e for e in search.by_applied.values() if e.intended is not None and e.applied is not None]
-    place = max((e.applied + 1 for e in earlier if (e.intended or 0) < (entry.intended or 0)), default=0)  # type: ignore[operator]
-    begun = replace(step, sql=join(s.text for s in first))
-    outcome = laboratory.run([*applied.steps[:place], begun, *applied.steps[place:]])
-    return outcome, laboratory.residual(applied.final)
+def _best(search: Search, half: _Half) -> tuple[Outcome | None, list[Delta], int]:
+    """The beginning of a migration with which a replay of the ledger leaves nothing of it different, else the likeliest."""
+    applied, laboratory, entry = search.case.applied, search.case.laboratory, half.entry
+    best = half.beginnings()
+    if applied is None or laboratory is None or not half.statements:
+        return None, [], best[0][1]
+    if entry.applied is not None:
+        first, rest = applied.steps[: entry.applied], applied.steps[entry.applied + 1 :]
+    else:
+        earlier = [
+            e for e in search.by_applied.values() if e.intended is not None and e.intended < half.number
+        ]
+        place = max((e.applied + 1 for e in earlier if e.applied is not None), default=0)
+        first, rest = applied.steps[:place], applied.steps[place:]
+    tried: list[tuple[int, Outcome, int]] = []
+    for _, done in best[:_TRIED]:
+        begun = replace(half.step, sql=join(s.text for s in half.statements[:done]))
+        outcome = laboratory.run([*first, begun, *rest])
+        if outcome is None:
+            break
+        tried.append((len(half.misfits(outcome)), outcome, done))
+        if not tried[-1][0]:
+            break
+    if not tried:
+        return None, [], best[0][1]
+    _, outcome, done = min(tried, key=lambda trial: trial[0])
+    return outcome, laboratory.residual(applied.final), done
+
+
+def _ids_say(created: bool | None) -> Iterator[Evidence]:
+    if created is False:
+        yield Evidence(
+            "object ids",
+            "Too few object ids were used between the migrations before and after it: "
+            "what its last statements create was never created here.",
+        )
 
 
 def _ledger_says(search: Search, entry: Entry) -> str:
     if entry.state == "failed":
         return f"The ledger of {search.env} records that version {entry.version} failed."
+    if entry.applied is not None:
+        return f"Version {entry.version} is recorded as applied."
     return f"No row in {search.env} records version {entry.version}."
 
 
@@ -165,9 +248,7 @@ def _invalid_indexes(search: Search) -> None:
                 ),
                 Evidence(
                     "ledger",
-                    f"Version {entry.version} is recorded as applied."
-                    if entry.state not in ("pending", "failed")
-                    else _ledger_says(search, entry),
+                    _ledger_says(search, entry),
                 ),
             ],
             alternatives=[("manual_change", "A REINDEX CONCURRENTLY of it by hand may have failed.")],

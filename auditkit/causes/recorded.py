@@ -423,14 +423,14 @@ def recorded_not_applied(search: Search) -> None:
 
 
 def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
-    effects = list(_lasting_effects(search, replay, entry))
+    effects = list(lasting_effects(search, replay, entry))
     if not effects or any(seen is not False for _, _, seen in effects):
         return None
     mine = [d for key, name, _ in effects for d in search.open.get(key, ()) if d.attribute == name]
     if not mine:
         return None
     ran = ran_by_oids(search.case, entry, search.calibration)
-    if ran is None and _touched_since(search, effects):
+    if ran is None and touched_since(search, effects):
         return None
     alone = len(_independent(search, effects)) == 1
     if ran or (alone and not _never_ran(search, entry, effects[0][0], ran)):
@@ -570,7 +570,7 @@ def _perhaps_late(search: Search, replay: Replay, entry: Entry, keys: list[Key])
             return
 
 
-def _lasting_effects(search: Search, replay: Replay, entry: Entry) -> Iterator[Effect]:
+def lasting_effects(search: Search, replay: Replay, entry: Entry) -> Iterator[Effect]:
     """The effects of a recorded migration that no later one changed again."""
     assert entry.applied is not None
     for key in replay.footprint(entry.applied):
@@ -581,7 +581,7 @@ def _lasting_effects(search: Search, replay: Replay, entry: Entry) -> Iterator[E
                 yield key, name, _seen(name, before, after, search.actual(key))
 
 
-def _touched_since(search: Search, effects: list[Effect]) -> bool:
+def touched_since(search: Search, effects: list[Effect]) -> bool:
     """Whether what would have been changed was last written in a transaction of no migration: undone by hand."""
     if not search.calibration.exact:
         return False
