@@ -8,6 +8,7 @@ rename loses nothing and can be taken back, so even the last witness is believed
 from __future__ import annotations
 
 import re
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
@@ -209,6 +210,8 @@ def _shown(fact: Fact, rename: Rename) -> str:
 
 #: So many rows must be the very same on both sides before they are called clones.
 _ENOUGH = 3
+#: Kinds whose names are not in their main rows.
+_NAMED_APART = ("index", "sequence")
 _SHARED = frozenset({"role", "role membership", "setting", "database", "subscription"})
 
 
@@ -216,17 +219,23 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
     """Objects that have another name but the oid of one that was there before the sides parted.
 
     Two rows with one address that the same transaction wrote are the same row, if the sides are clones; then they
-    have the same name. One that has not shows that oids and transactions are alike by chance: the same script was
-    run on two clusters. The latest transaction that both sides share is older than their parting, so an object
-    that was written up to then cannot have given its oid (or a column its number) to another.
+    have the same name. The latest transaction that both sides share is older than their parting, so an object
+    that was written up to then cannot have given its oid (or a column its number) to another; and of two rows with
+    one address that different transactions wrote, one was written later. What is not so shows that oids and
+    transactions are alike by chance: scripts that begin alike were run on two clusters.
     """
     came = {key for d in differences if d.change == "unexpected" for key in (d.key, *d.children)}
     if not came:
         return
     parted, same = 0, 0
     other_name: list[tuple[Fact, Fact]] = []
+    unlike = sys.maxsize  # of the rows that differ, the earliest by which they do
     for (kind, ours, i), (other_kind, theirs, j) in _same_addresses(before, after):
-        row = ours.xmins[i] and ours.xmins[i] == theirs.xmins[j] and _written(ours, i) == _written(theirs, j)
+        wrote = {"": (ours.xmins[i], theirs.xmins[j])}
+        here, there = _written(ours, i), _written(theirs, j)
+        wrote |= {catalog: (xid, there[catalog]) for catalog, xid in here.items() if catalog in there}
+        row = ours.xmins[i] and here == there and ours.xmins[i] == theirs.xmins[j]
+        unlike = min([unlike, *(max(xids) for xids in wrote.values() if xids[0] != xids[1])])
         if kind == other_kind and ours.identities[i] == theirs.identities[j]:
             if row:
                 same += 1
@@ -234,14 +243,15 @@ def _clones(before: Snapshot, after: Snapshot, differences: Comparison) -> Itera
             continue
         old, new = ours.fact(i), theirs.fact(j)
         renamed = kind != other_kind or name_of(old) != name_of(new)
-        if row and renamed:
+        named = wrote.get("pg_class", (0, 0)) if kind in _NAMED_APART else wrote[""]
+        if renamed and named[0] and named[0] == named[1]:
             return
         if row:
             same += 1
             parted = max(parted, *old.rows.values())
         elif kind == other_kind and new.key in came and (renamed or _moved(old, new)):
             other_name.append((old, new))
-    if same < _ENOUGH:
+    if same < _ENOUGH or unlike <= parted:
         return
     for old, new in sorted(other_name, key=lambda pair: pair[0].key):
         written = min([*old.rows.values(), *new.rows.values()], default=parted + 1)
