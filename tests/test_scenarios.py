@@ -1060,6 +1060,46 @@ def test_what_was_applied_since_a_restore_is_believed_and_nothing_before_is(
     assert [item["signal"] for item in calibration(document)["dropped"]] == ["xmin of the ledger"]
 
 
+def test_a_clone_shows_what_was_there_before_and_what_came_since(world: World) -> None:
+    """staging was made of production by CREATE DATABASE … TEMPLATE; a third database was built apart."""
+    scenario = Scenario(
+        "clone", "create table app.notes (t text)\nalter table app.users add column phone text"
+    )
+    production = world.database(scenario)
+    staging, apart = (
+        f"{production}_clone",
+        world.database(replace(scenario, order="01 02 03 04 05 06 08 07 09 10")),
+    )
+    world.server.create_database(staging, template=production)
+    world.databases[staging] = staging
+    with world.connect(staging) as connection:
+        connection.execute("alter table app.orders rename to purchases")
+        connection.execute("drop index app.orders_user")
+        connection.execute(HOTFIX.replace("app.orders", "app.purchases"))
+    sources = {
+        name: Source(name, "live", world.server.conninfo(database))
+        for name, database in (("production", production), ("staging", staging), ("apart", apart))
+    }
+    document = audit.explain(settings=Settings(world.repository(scenario), environments=sources)).document
+    told_by: dict[str, dict[str, list[str]]] = {}
+    for finding in document["findings"]:
+        says = [
+            e["says"].partition("; ")[2] or e["says"] for e in finding["evidence"] if e["signal"] == "clone"
+        ]
+        told_by.setdefault(finding["environment"], {})[finding["objects"][0]["identity"]] = says
+    assert told_by["production"]["app.notes"] == [
+        "table app.notes is the very same in staging: it was so before they parted."
+    ]
+    assert told_by["staging"]["app.orders_user"] == [
+        "index app.orders_user was in both, and was dropped from staging since."
+    ]
+    assert told_by["staging"]["app.total(bigint)"] == [
+        "function app.total(bigint) was written in staging since."
+    ]
+    assert "renamed, not made anew" in told_by["staging"]["app.orders"][0]
+    assert not any(any(found.values()) for found in [told_by["apart"]])
+
+
 @pytest.mark.parametrize(("how", "links"), [("%", {"adjacent", "subtransaction"}), ("+", {"adjacent"})])
 def test_tools_that_record_apart_are_told_by_how_often_it_fits(
     world: World, how: str, links: set[str]

@@ -16,6 +16,7 @@ from auditkit.catalog.compare import Comparison, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.calibration import calibrate
 from auditkit.causes.case import Case
+from auditkit.causes.cloning import Clone, clones_of
 from auditkit.causes.explain import explain as find_causes
 from auditkit.causes.laboratory import Laboratory
 from auditkit.config import Settings
@@ -93,7 +94,9 @@ def explain(
     }
     matrix = states(migrations if migrations is not None else [], chosen)
     cases = [
-        explain_one(name, snapshot, meant, matrix, migrations, settings, progress)
+        explain_one(
+            name, snapshot, meant, matrix, migrations, settings, progress, clones=clones_of(name, snapshots)
+        )
         for name, snapshot in snapshots.items()
     ]
     return assemble(
@@ -125,6 +128,8 @@ def explain_one(
     migrations: Migrations | None,
     settings: Settings,
     progress: Tell,
+    *,
+    clones: Sequence[Clone] = (),
 ) -> Explained:
     history = ledgers.choose(snapshot.ledgers, migrations.tool if migrations else None)
     notes = [
@@ -181,6 +186,7 @@ def explain_one(
         ordered=matrix.environment(name).ordered_by is not None,
         heard=witnesses.heard(snapshot),
         scope=scope,
+        clones=clones,
         laboratory=laboratory,
     )
     calibration = calibrate(case)

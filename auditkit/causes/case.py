@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from auditkit.history.witnesses.testimony import Heard
 if TYPE_CHECKING:
     from auditkit.catalog.compare import Delta, Scope
     from auditkit.catalog.snapshot import Fact, Snapshot
+    from auditkit.causes.cloning import Clone
     from auditkit.causes.laboratory import Laboratory
     from auditkit.history.shadow import Replay
 
@@ -61,7 +62,8 @@ class Case:
     that the settings exclude from comparison. ``needs`` tells for skipped migrations (by label) which others
     cannot run without them. ``ordered``: whether anything tells the order in which migrations were applied.
     ``laboratory`` is where hypotheses are tried; None where nothing can be replayed. ``heard`` is what the
-    witnesses say. ``scope`` tells what is compared; None: everything.
+    witnesses say. ``scope`` tells what is compared; None: everything. ``clones`` are the environments that
+    were one database with this one.
     """
 
     environment: str
@@ -78,6 +80,7 @@ class Case:
     ordered: bool = True
     laboratory: Laboratory | None = None
     scope: Scope | None = None
+    clones: Sequence[Clone] = ()
     heard: Heard = field(default_factory=Heard)
 
 
