@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.grants import OWNER
 from auditkit.causes.case import Entry, Evidence, Key
+from auditkit.causes.halfway import perhaps_stopped
 from auditkit.causes.search import Search, listed, name_of, shown
 
 #: As many objects of one name in different schemas make one finding (a schema for every tenant).
@@ -75,6 +76,13 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
             (
                 "recorded_not_applied",
                 f"It is all that {defined[0].label} does; it may never have run here.",
+            )
+        )
+    if missing and (defined := search.writer(key)) and perhaps_stopped(search, defined[0], group):
+        alternatives.append(
+            (
+                "partial_apply",
+                f"It is all that the last statements of {defined[0].label} make, which may have stopped before them.",
             )
         )
     search.add(

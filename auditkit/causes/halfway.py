@@ -43,7 +43,7 @@ def recorded_in_part(search: Search) -> None:
             continue
         effects = list(lasting_effects(search, applied, entry))
         half = _Half(search, entry, applied, entry.applied or 0, effects)
-        if not (half.there and half.gone) or half.beginnings()[0][0] < len(half.there) + len(half.gone):
+        if not (half.there and half.gone and half.clear):
             continue
         created = ran_by_oids(search.case, entry, search.calibration, set(half.gone))
         if created or (
@@ -51,6 +51,15 @@ def recorded_in_part(search: Search) -> None:
         ):
             continue
         _one(search, half, created)
+
+
+def perhaps_stopped(search: Search, entry: Entry, lacking: list[Key]) -> bool:
+    """Whether *lacking* is all that the last statements of a recorded migration make: it may never have come to them."""
+    if search.case.applied is None or entry.applied is None:
+        return False
+    effects = list(lasting_effects(search, search.case.applied, entry))
+    half = _Half(search, entry, search.case.applied, entry.applied, effects)
+    return bool(half.there) and {*half.gone} <= {*lacking} and half.clear
 
 
 class _Half:
@@ -85,6 +94,11 @@ class _Half:
             found.append((agree + unknown, done))
         return sorted(found, key=lambda pair: (-pair[0], pair[1]))
 
+    @property
+    def clear(self) -> bool:
+        """Whether one beginning accounts for everything that is here, and for all that lacks."""
+        return self.beginnings()[0][0] == len(self.there) + len(self.gone)
+
     def misfits(self, outcome: Outcome) -> list[Delta]:
         """What a trial leaves different in what the migration is about."""
         mine = set(self.replay.footprint(self.number))
@@ -106,7 +120,7 @@ def _one(search: Search, half: _Half, created: bool | None = None) -> None:
         for d in deltas
         if (predicted(search, d, outcome.final) if outcome else _absent(half.effects, d.key))
     ]
-    if not failed and (misfits or not mine):
+    if not failed and (misfits or not mine or (outcome is None and not half.clear)):
         return
     stopped = f"{done} of {whole} statements"
     finding = search.add(

@@ -14,7 +14,7 @@ from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.evidence import ran_by_oids
 from auditkit.causes.laboratory import MOST, Outcome, proof
-from auditkit.causes.search import Search, counted, listed, state_at
+from auditkit.causes.search import Search, counted, last_name, listed, state_at
 from auditkit.history.shadow import Change, Replay
 
 #: Object, attribute (None: that it is there or gone), and whether that is seen here (None: cannot be told).
@@ -32,9 +32,13 @@ def applied_not_recorded(search: Search) -> None:
         return
     pending = _pending(search)
     here = [entry for entry in pending if _ran_unrecorded(search, entry)]
+    strangers = search.entries(lambda e: e.state == "unknown" and e.applied is None)
     search.ran |= {entry.label for entry in here}
     if len(here) > 1 and not any(e.applied is not None or e.state == "unknown" for e in case.entries):
         _no_ledger(search, here, len(pending))
+        return
+    if len(here) == len(strangers) == 1:  # the same one, as far as can be told: see restamped
+        search.restamped[here[0].label] = strangers[0]
         return
     for entry in here:
         effects = list(pending_effects(search, entry))
@@ -60,7 +64,8 @@ def applied_not_recorded(search: Search) -> None:
                 ),
             ],
             alternatives=[
-                ("manual_change", "The same statements may have been typed in before the migration was written.")
+                ("manual_change", "The same statements may have been typed in before the migration was written."),
+                *(("restamped", f"It may be what is recorded as {e.label}, which no file has.") for e in strangers),
             ],
         )  # fmt: skip
 
@@ -212,7 +217,17 @@ def _differences(search: Search, delta: Delta, intended: Replay, applied: Replay
     # default privileges, IF NOT EXISTS). One difference in all history names it all the same.
     found = _all_differences(search)
     roots = {e.label for _, e in found} - {n for needing in search.case.needs.values() for n in needing}
-    return [cause for cause in found if cause[1].label in roots] if len(roots) == 1 else []
+    causes = [cause for cause in found if cause[1].label in roots]
+    if len(roots) > 1:  # a role that comes into sight with a grant
+        name = last_name(delta.identity).strip('"')
+        causes = [cause for cause in causes if any(name in text for text in _texts(search, cause[1]))]
+    return causes
+
+
+def _texts(search: Search, entry: Entry) -> Iterator[str]:
+    for replay, step in ((search.case.intended, entry.intended), (search.case.applied, entry.applied)):
+        if replay is not None and step is not None:
+            yield replay.steps[step].sql
 
 
 def _changing(search: Search, replay: Replay, delta: Delta) -> list[int]:
@@ -622,6 +637,7 @@ def silent_history(search: Search) -> None:
     if not search.case.ledger_readable:
         return
     told = {f.entry.label for f in search.findings if f.entry} | search.ran
+    told |= {stranger.label for stranger in search.restamped.values()}
     told |= {n for label in told for n in search.case.needs.get(label, ())}
     env = search.env
     for entry in search.entries(lambda e: e.state in ("pending", "failed") and e.label not in told):

@@ -14,11 +14,16 @@ def restamped(search: Search) -> None:
     if not search.case.ledger_readable:
         return
     told = {f.entry.label for f in search.findings if f.entry}
+    for label, stranger in search.restamped.items():
+        entry = next(e for e in search.case.entries if e.label == label)
+        _restamped(search, entry, stranger.version, None, True)
     for entry in search.entries(lambda e: e.state == "restamped" and e.label not in told):
         _restamped(search, entry, entry.recorded_as or "another version", entry.content)
 
 
-def _restamped(search: Search, entry: Entry, version: str, content: str | None) -> None:
+def _restamped(
+    search: Search, entry: Entry, version: str, content: str | None, stranger: bool = False
+) -> None:
     env, replay = search.env, search.case.intended
     same = content in ("identical", "cosmetic")
     keys = replay.footprint(entry.intended) if replay and entry.intended is not None else []
@@ -26,7 +31,9 @@ def _restamped(search: Search, entry: Entry, version: str, content: str | None) 
     evidence = [
         Evidence(
             "ledger",
-            f"Version {version} is recorded with the {'statements or checksum' if same else 'name'} of "
+            f"Version {version}, which no file has, is recorded, and version {entry.version} is not."
+            if stranger
+            else f"Version {version} is recorded with the {'statements or checksum' if same else 'name'} of "
             f"{entry.file or entry.label}; no row records version {entry.version}.",
         )
     ]
@@ -42,7 +49,14 @@ def _restamped(search: Search, entry: Entry, version: str, content: str | None) 
         entry=entry,
         deltas=[],
         evidence=evidence,
-        alternatives=[] if same else [("unknown_migration", "Another migration of that name may have been applied.")],
+        alternatives=[]
+        if same
+        else [
+            ("applied_not_recorded", f"The row may be gone, and {version} another migration."),
+            ("unknown_migration", f"Version {version} may be of another branch."),
+        ]
+        if stranger
+        else [("unknown_migration", "Another migration of that name may have been applied.")],
     )  # fmt: skip
 
 

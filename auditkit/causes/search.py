@@ -14,7 +14,8 @@ from auditkit.history.shadow import Change, Replay
 class Search:
     """One search: deltas move from ``open`` into ``findings``, each exactly once.
 
-    ``ran`` collects the labels of migrations that ran although the ledger does not record them.
+    ``ran`` collects the labels of migrations that ran although the ledger does not record them; ``restamped``
+    those that may be what the ledger records as another, of which nothing else is known.
     """
 
     def __init__(self, case: Case, calibration: Calibration) -> None:
@@ -29,6 +30,7 @@ class Search:
                 self.inside.update(dict.fromkeys(delta.children, delta.key))
         self.findings: list[Finding] = []
         self.ran: set[str] = set()
+        self.restamped: dict[str, Entry] = {}
         self._left_as_recorded: int | None = None
         self.by_intended = {e.intended: e for e in case.entries if e.intended is not None}
         self.by_applied = {e.applied: e for e in case.entries if e.applied is not None}
@@ -199,6 +201,11 @@ def state_at(replay: Replay, key: Key, step: int) -> Fact | None:
 
 def name_of(key: Key) -> str:
     return f"{key[0].removeprefix('table ')} {key[1]}"
+
+
+def last_name(identity: str) -> str:
+    """What an object is called without its schema, arguments and table; quotes stay."""
+    return identity.split(" on ", maxsplit=1)[0].split("(", maxsplit=1)[0].rsplit(".", 1)[-1]
 
 
 def listed(words: Iterable[str]) -> str:
