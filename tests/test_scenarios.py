@@ -1073,9 +1073,9 @@ def test_a_clone_shows_what_was_there_before_and_what_came_since(world: World) -
     world.server.create_database(staging, template=production)
     world.databases[staging] = staging
     with world.connect(staging) as connection:
-        connection.execute("alter table app.orders rename to purchases")
+        connection.execute("alter table app.log rename to events")
         connection.execute("drop index app.orders_user")
-        connection.execute(HOTFIX.replace("app.orders", "app.purchases"))
+        connection.execute(HOTFIX)
     sources = {
         name: Source(name, "live", world.server.conninfo(database))
         for name, database in (("production", production), ("staging", staging), ("apart", apart))
@@ -1096,7 +1096,7 @@ def test_a_clone_shows_what_was_there_before_and_what_came_since(world: World) -
     assert told_by["staging"]["app.total(bigint)"] == [
         "function app.total(bigint) was written in staging since."
     ]
-    assert "renamed, not made anew" in told_by["staging"]["app.orders"][0]
+    assert "renamed, not made anew" in told_by["staging"]["app.log"][0]
     assert not any(any(found.values()) for found in [told_by["apart"]])
 
 
