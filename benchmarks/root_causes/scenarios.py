@@ -1919,6 +1919,21 @@ def other_major(d: Draft) -> None:
     d.options["major"] = "15"
 
 
+@harmless("45 another locale", mixes=False)
+def other_locale(d: Draft) -> None:
+    """Neither a hand nor a migration chose it; it may be told as a difference of the installation."""
+    d.options["locale"] = "C"
+    d.allowed.append((INSTALLATION, ""))
+
+
+@harmless("61 statements during the audit")
+def storm(d: Draft) -> None:
+    """Somebody runs CREATE OR REPLACE with the same text again and again: no state in between differs."""
+    function = d.pick("function", fits=simple_function)
+    d.options["storm"] = function.info["texts"][max(function.info["texts"])]
+    d.allowed.append((REVERTED, function.label))
+
+
 @harmless("file renamed in git", mixes=True)
 def renamed_file(d: Draft) -> None:
     d.options["move"] = "folder"

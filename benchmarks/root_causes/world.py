@@ -8,7 +8,9 @@ import os
 import random
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from root_causes.drafts import Draft, Step
 from root_causes.histories import ROLES
 from root_causes.ledgers import Text
 
-__all__ = ["Built", "Unusable", "World"]
+__all__ = ["Built", "Unusable", "World", "storm"]
 
 #: What an operator or the platform has in a cluster before the first migration.
 CLUSTER = (*ROLES, "dashboard", "intern", "supabase_admin", "supabase_auth_admin")
@@ -96,7 +98,8 @@ class World:
             if injured and "clone" in draft.options and number:
                 server.create_database(database, template=f"case{self.count}_{draft.environments[0]}")
             else:
-                server.create_database(database)
+                locale = draft.options.get("locale", "") if injured else ""
+                create(server, database, locale)
                 self.fill(server, database, draft, name, built)
             built.databases[name] = server.conninfo(database, user="postgres")
             if injured and "restore" in draft.options:
@@ -115,7 +118,7 @@ class World:
             failed = built.failed.setdefault(name, [])
             for batch in batches(draft, name):
                 try:
-                    with connection.transaction(force_rollback=False) if len(batch) > 1 else nothing():
+                    with connection.transaction(force_rollback=False) if len(batch) > 1 else nullcontext():
                         for step in batch:
                             take(connection, draft, step)
                 except psycopg.Error as error:
@@ -198,9 +201,33 @@ class World:
         shutil.rmtree(built.repository, ignore_errors=True)
 
 
-class nothing:
-    def __enter__(self) -> None: ...
-    def __exit__(self, *error: object) -> None: ...
+def create(server: servers.Server, database: str, locale: str) -> None:
+    if not locale:
+        server.create_database(database)
+        return
+    with psycopg.connect(server.conninfo("postgres"), autocommit=True) as connection:
+        connection.execute(f'CREATE DATABASE "{database}" TEMPLATE template0 LOCALE "{locale}"'.encode())
+
+
+@contextmanager
+def storm(conninfo: str, statement: str) -> Iterator[None]:
+    """Run a statement over and over in another session, if there is one."""
+    over = threading.Event()
+
+    def rage() -> None:
+        with psycopg.connect(conninfo, autocommit=True) as connection:
+            while not over.wait(0.05):
+                connection.execute(statement.encode())
+
+    thread = threading.Thread(target=rage)
+    if statement:
+        thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        if statement:
+            thread.join()
 
 
 def batches(draft: Draft, name: str) -> Iterable[list[Step]]:
