@@ -44,7 +44,7 @@ from root_causes.histories import STYLES, History, generate
 from root_causes.ledgers import TOOLS
 from root_causes.scenarios import SCENARIOS
 from root_causes.scoring import describe, judge, tables
-from root_causes.world import Built, Unusable, World
+from root_causes.world import Built, Unusable, World, storm
 
 SIZES = {10: 40, 50: 42, 200: 18}
 #: How many different histories of a size there are; few of the long ones, as each has to be replayed once.
@@ -172,9 +172,9 @@ class Runner:
         settings = self.world.settings(draft, built, databases)
         start = time.perf_counter()
         try:
-            document: dict[str, Any] = auditkit.explain(
-                list(draft.environments), config=str(settings)
-            ).document
+            with storm(databases[draft.environment], draft.options.get("storm", "")):
+                audit = auditkit.explain(list(draft.environments), config=str(settings))
+            document: dict[str, Any] = audit.document
         except Exception as error:
             return {**about, "live": live, "unusable": f"explain failed: {type(error).__name__}: {error}",
                     "trace": traceback.format_exc()}  # fmt: skip
