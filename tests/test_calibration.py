@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from auditkit.catalog.snapshot import Fact
+from auditkit.causes import traces
 from auditkit.causes.calibration import Calibration, calibrate, older
 from auditkit.causes.case import Case, Entry
+from auditkit.causes.search import Search
 from auditkit.history.shadow import Change, Replay, Step
 from auditkit.history.shadow.replayed import Used
 from tests.literal import snapshot_of
@@ -172,3 +174,22 @@ def test_ids_that_agree_with_nothing_are_not_believed() -> None:
     found = calibrate(case(LEDGER, lambda n: 3000 - 7 * n))
     assert (found.link, found.trusted) == ("none", False)
     assert found.foreign(function(3, 999)) == [], "nobody is accused on their account"
+
+
+# --- further traces ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("last", "says"), [(8, "8 ids and has 6 rows: 2 rows were deleted"), (6, None)])
+def test_ids_that_the_ledger_handed_out_and_does_not_have(last: int, says: str | None) -> None:
+    there = case(LEDGER, lambda n: LEDGER[n // 2])
+    there.ledger_tool = "django"
+    rows = [{"position": n + 1, "xmin": xid, "applied_at": None} for n, xid in enumerate(LEDGER)]
+    there.actual.ledgers = [
+        {"tool": "django", "schema": "public", "table": "django_migrations", "rows": rows}
+    ]
+    there.actual.physical = {"counters": {"public.django_migrations": last}}
+    search = Search(there, calibrate(there))
+    finding = search.add("applied_not_recorded", "consistent", "…", [], evidence=[])
+    traces.attach(search)
+    assert [e.signal for e in finding.evidence] == (["ledger ids"] if says else [])
+    assert not says or says in finding.evidence[0].says

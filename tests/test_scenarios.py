@@ -1060,6 +1060,21 @@ def test_what_was_applied_since_a_restore_is_believed_and_nothing_before_is(
     assert [item["signal"] for item in calibration(document)["dropped"]] == ["xmin of the ledger"]
 
 
+@pytest.mark.parametrize(
+    ("name", "signal", "words"),
+    [
+        ("36 column dropped and another added", "column numbers", "it was not renamed"),
+        ("28 enum value before another", "enum labels", "'middle' was added after the type was made"),
+    ],
+)
+def test_traces_support_what_a_hand_did(world: World, name: str, signal: str, words: str) -> None:
+    scenario = by_name(name)
+    document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
+    evidence = [e for f in document["findings"] for e in f["evidence"] if e["signal"] == signal]
+    assert len(evidence) == 1
+    assert words in evidence[0]["says"]
+
+
 def test_a_clone_shows_what_was_there_before_and_what_came_since(world: World) -> None:
     """staging was made of production by CREATE DATABASE … TEMPLATE; a third database was built apart."""
     scenario = Scenario(

@@ -9,7 +9,7 @@ recorded migration had never run; what is left was done by hand. Each delta ends
 from __future__ import annotations
 
 from auditkit.catalog.kinds import KINDS
-from auditkit.causes import cloning, who
+from auditkit.causes import cloning, traces, who
 from auditkit.causes.by_hand import by_hand, renamed
 from auditkit.causes.calibration import Calibration, calibrate
 from auditkit.causes.case import Case, Finding
@@ -49,6 +49,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     silent_history(search)
     restamped(search)
     hotfixes(search)
+    traces.attach(search)
     cloning.attach(search)
     who.attach(search.findings, case, search.calibration)
     for finding in search.findings:
