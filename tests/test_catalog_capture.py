@@ -243,6 +243,32 @@ def test_following_touched_rows_keeps_facts_current(home: Server) -> None:
         execute(home.conninfo("every"), "DROP ROLE ek_new", "ALTER ROLE ek_owner CREATEROLE")
 
 
+def test_what_the_server_keeps_in_a_columns_options_is_no_option(home: Server) -> None:
+    """As of November 2026 PostgreSQL's minor releases keep a number there, another one for each relation."""
+    home.create_database("kept")
+    try:
+        execute(
+            home.conninfo("kept"),
+            "CREATE TABLE t (a int, b int)",
+            "ALTER TABLE t ALTER a SET (n_distinct = 5, n_distinct_inherited = 6)",
+        )
+        before = snap(home.conninfo("kept"))
+        execute(
+            home.conninfo("kept"),
+            "SET allow_system_table_mods = on; UPDATE pg_attribute SET attoptions = "
+            "ARRAY['pg_attver=6365648'] || coalesce(attoptions, '{}') WHERE attrelid = 't'::regclass",
+        )
+        after = snap(home.conninfo("kept"))
+        assert compare(before, after).deltas == []
+        told = [after.get("table column", f"public.t.{name}") for name in "ab"]
+        assert [fact and fact.attributes["options"] for fact in told] == [
+            ("n_distinct=5", "n_distinct_inherited=6"),
+            None,
+        ]
+    finally:
+        home.drop_database("kept")
+
+
 def test_a_change_while_reading_makes_it_start_over(home: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     home.create_database("moving", template="every")
     conninfo = home.conninfo("moving")

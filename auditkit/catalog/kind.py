@@ -321,13 +321,20 @@ def _outermost(sql: str) -> str:
     return " ".join("".join(kept).split())
 
 
-def options(array: str) -> str:
-    """SQL: an array of ``key=value`` in a fixed order, the values of secret-looking keys never sent."""
+def options(array: str, *, without: str = "") -> str:
+    """SQL: an array of ``key=value`` in a fixed order, the values of secret-looking keys never sent.
+
+    Args:
+        without: a key which the server keeps for itself.
+    """
+    there = f"{array} IS NOT NULL"
+    if without:  # on all columns or none: then, as a rule, it is all there is
+        there += f" AND NOT (cardinality({array}) = 1 AND {array}[1] ^@ '{without}=')"
     return (
-        f"CASE WHEN {array} IS NOT NULL THEN (SELECT array_agg(CASE "
+        f"CASE WHEN {there} THEN (SELECT array_agg(CASE "
         "WHEN o ~* '^[^=]*(pass|secret|token|credential|key|private|auth)[^=]*=' "
         "THEN substr(o, 1, strpos(o, '=')) || '***' ELSE o END "
-        f"""ORDER BY o COLLATE "C") FROM unnest({array}) o) END"""
+        f"""ORDER BY o COLLATE "C") FROM unnest({array}) o {f"WHERE NOT o ^@ '{without}='" if without else ""}) END"""
     )
 
 

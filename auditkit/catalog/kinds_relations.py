@@ -43,6 +43,9 @@ _NOT_NULL_FROM = """
     {18? LEFT JOIN pg_constraint k ON k.conrelid = a.attrelid AND k.contype = 'n' AND k.conkey[1] = a.attnum
          {slice k.conrelid} {only k.conrelid} ??}"""
 
+#: Minor releases since 15.20 (November 2026) keep a number in the options of every column; pg_dump leaves it out, too.
+_KEPT = "pg_attver"
+
 #: Which kind of column it is follows from its relation. A default mentions no columns, so it is deparsed without its
 #: table: pg_get_expr() would open and lock that. "position" is the column number, made dense when it is read.
 _COLUMNS = f"""
@@ -61,7 +64,7 @@ _COLUMNS = f"""
                 THEN {code("a.attstorage", p="plain", e="external", m="main", x="extended")} END AS storage,
            CASE a.attcompression WHEN 'p' THEN 'pglz' WHEN 'l' THEN 'lz4' END AS compression,
            nullif(a.attstattarget, -1)::int4 AS statistics_target,
-           {options("a.attoptions")} AS options, {options("a.attfdwoptions")} AS foreign_options
+           {options("a.attoptions", without=_KEPT)} AS options, {options("a.attfdwoptions")} AS foreign_options
     FROM pg_attribute a
     JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
          {{slice c.oid}} {{only c.oid}}
