@@ -15,7 +15,11 @@ import psycopg
 import pytest
 from project import Answer
 
+from auditkit import config
 from auditkit.audit import explain
+from auditkit.audit.meant import all_steps, ground_for, migrations_of
+from auditkit.errors import NotTheShadow
+from auditkit.history.shadow import replay
 from auditkit.server import Server
 
 pytestmark = pytest.mark.tools
@@ -322,6 +326,10 @@ WRONG = {
         import psycopg
         connection = psycopg.connect({conninfo!r})
         """,
+    "a program": """\
+        import subprocess
+        subprocess.run(["psql", {conninfo!r}, "-c", "create table x ()"])
+        """,
     "a socket": """\
         import socket
         connection = socket.socket(socket.AF_UNIX)
@@ -330,19 +338,50 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("env", WRONG.values(), ids=WRONG)
+@pytest.mark.parametrize("env", WRONG)
 def test_a_project_that_leads_elsewhere_is_stopped(alembic: Project, env: str) -> None:
     words = psycopg.conninfo.conninfo_to_dict(alembic.conninfo)
     path = f"{words['host']}/.s.PGSQL.{words['port']}"
-    alembic.write("db/env.py", env.format(url=url(alembic.conninfo), conninfo=alembic.conninfo, path=path))
+    text = WRONG[env].format(url=url(alembic.conninfo), conninfo=alembic.conninfo, path=path)
+    alembic.write("db/env.py", text)
     alembic.sql("drop table alembic_version, notes, people cascade")
     before = alembic.schema()
-    answer = alembic.auditkit("explain", "prod")
-    assert answer.code == 3, answer.err
-    assert answer.out == ""
-    assert answer.err.strip().splitlines()[-1].startswith("auditkit: alembic was about to connect to ")
-    assert "Traceback" not in answer.err
+    if env == "a URL of its own":
+        answer = alembic.auditkit("explain", "prod")
+        assert (answer.code, answer.out) == (3, "")
+        (said,) = answer.err.strip().splitlines()[-1:]
+        assert said.startswith("auditkit: alembic was about to connect to database ")
+        assert "Traceback" not in answer.err
+    else:
+        with pytest.raises(NotTheShadow, match="alembic was about to connect to "):
+            alembic.audit()
     assert alembic.schema() == before
+
+
+def test_a_history_that_grew_runs_only_what_is_new(alembic: Project) -> None:
+    settings = config.load(str(alembic.root / "auditkit.toml"))
+    migrations = migrations_of(settings)
+    ground, _ = ground_for(settings, None, migrations)
+    assert replay(all_steps(migrations, settings), ground).final.get("index", "public.notes_person")
+    alembic.write(
+        "db/versions/d4_more.py",
+        """\
+        from alembic import op
+
+        revision = "d4"
+        down_revision = "c3"
+
+
+        def upgrade():
+            op.execute("create table more ()")
+            op.execute("create table nonsense (")
+        """,
+    )
+    grown = replay(all_steps(migrations_of(settings), settings), ground)
+    (failure,) = grown.failures
+    assert (grown.replayed, failure.step, failure.line, failure.sqlstate) == (1, 3, 9, "42601")
+    assert failure.message == "syntax error at end of input"
+    assert grown.final.get("table", "public.more") is None
 
 
 def test_code_is_not_run_where_that_is_forbidden(alembic: Project) -> None:
@@ -394,6 +433,13 @@ def test_django_drift_has_the_line_of_each_operation(django: Project) -> None:
         ("manual_change", "shop/migrations/0001_initial.py", 8),
         ("manual_change", "shop/migrations/0003_order.py", 9),
     ]
+
+
+def test_django_where_code_is_not_run(django: Project) -> None:
+    with (django.root / "auditkit.toml").open("a") as file:
+        file.write("run_code = false\n")
+    document = django.audit()
+    assert (document["verdict"], document["findings"]) == ("INCOMPLETE", [])
 
 
 def test_django_faked(django: Project) -> None:

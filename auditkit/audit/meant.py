@@ -179,7 +179,8 @@ def meant_for(
         why, _, fix = str(error).rpartition("; ")
         what = f"{programs} of {len(migrations)} migrations"
         notes.append({"environment": name, "what": what, "why": why or fix, "fix": fix})
-        return Meant(entries_of(name, matrix, {}, {}), None, None, notes)
+        entries = [e for e in entries_of(name, matrix, {}, {}) if not _of_a_package(e, migrations)]
+        return Meant(entries, None, None, notes)
     if base.other_release:
         notes.append(
             {
@@ -225,6 +226,16 @@ def meant_for(
                 }
             )
     return Meant(entries, intended, applied, notes, base, needs)
+
+
+def _of_a_package(entry: Entry, migrations: Migrations) -> bool:
+    """Whether a ledger's row without a file is of a Django app that is not the project's, as far as that is known."""
+    apps = {m.version.partition(".")[0] for m in migrations}
+    return (
+        migrations.tool == "django"
+        and entry.state == "unknown"
+        and entry.version.partition(".")[0] not in apps
+    )
 
 
 def _needs(

@@ -30,6 +30,7 @@ from typing import Any
 _NOT_WITHIN = frozenset(
     "begin start commit end rollback abort savepoint release set".split()  # noqa: SIM905
 )
+_PROGRAMS = frozenset("psql pg_restore pg_dump pg_dumpall createdb dropdb createuser vacuumdb pgcli".split())  # noqa: SIM905
 _DRIVERS = frozenset(("psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg"))
 
 
@@ -67,7 +68,8 @@ class Gate:
         if asked.get("service"):
             self._refuse("service {}".format(asked["service"]))
         if asked.get("hostaddr") or host not in (None, "", self.alias, self.shadow["host"]):
-            self._refuse("database {} on {}".format(asked.get("dbname"), asked.get("hostaddr") or host))
+            name = asked.get("dbname") or asked.get("database")
+            self._refuse("database {} on {}".format(name, asked.get("hostaddr") or host))
         return self.shadow
 
     def _refuse(self, what: str) -> None:
@@ -124,7 +126,12 @@ class Gate:
         module.connect = inner.connect = connect
 
     def _hear(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """Refuse every socket that leads to neither the shadow nor a local service that is no PostgreSQL."""
+        """Refuse PostgreSQL's own programs, and sockets but those of the shadow and of local services that are none."""
+        if event in ("subprocess.Popen", "os.system", "os.posix_spawn", "os.exec"):
+            words = [os.fsdecode(word) for word in _flat(arguments[:2])]
+            for name in {os.path.basename(part) for word in words for part in word.split()}:  # noqa: PTH119
+                if name in _PROGRAMS:
+                    self._refuse(f"whatever {name} connects to")
         if event != "socket.connect":
             return
         address = arguments[1]
@@ -142,6 +149,12 @@ class Gate:
                 self._refuse("{}:{}".format(*address[:2]))
             frame = frame.f_back
         raise ConnectionRefusedError("there is no network in a replay: {}:{}".format(*address[:2]))
+
+
+def _flat(value: Any) -> list[Any]:
+    if isinstance(value, (list, tuple)):
+        return [word for item in value for word in _flat(item)]
+    return [value] if isinstance(value, (str, bytes, os.PathLike)) else []
 
 
 def _without(asked: dict[str, Any]) -> dict[str, Any]:
@@ -247,7 +260,8 @@ def main() -> None:
     work = json.loads(sys.stdin.readline())
     here = os.path.dirname(os.path.abspath(__file__))  # noqa: PTH100, PTH120
     module = _load(os.path.join(here, "for_{}.py".format(work["tool"])))  # noqa: PTH118
-    sys.path[0] = work["root"]  # in place of our own folder, as when the tool itself is started there
+    # In place of our own folder, as when the tool itself is started there.
+    sys.path[:] = [work["root"], *(path for path in sys.path if os.path.abspath(path) != here)]  # noqa: PTH100
     sys.dont_write_bytecode = True
     gate, recorder = Gate(work["shadow"], work["alias"]), Recorder(work["marks"])
     gate.close_all_others()
