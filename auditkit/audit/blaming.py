@@ -77,7 +77,7 @@ def _known(source: Source, settings: Settings, progress: Tell) -> Known:
         return Known(made.final, made, made, migrations, [_failed(made)] if made.failures else [])
     actual = take(source, settings, progress=progress)
     migrations = listed(migrations_of(settings), settings)
-    matrix = states(migrations, {source.name: ledgers.choose(actual.ledgers, migrations.tool)})
+    matrix = states(migrations, {source.name: ledgers.choose(actual.ledgers, migrations)})
     meant = meant_for(source.name, actual, matrix, migrations, settings, progress)
     if meant.intended is None or meant.applied is None:
         raise _not_replayed(source.name, migrations, meant.notes)
@@ -124,6 +124,8 @@ class _Files:
     def __init__(self, migrations: Migrations) -> None:
         self.migrations = migrations
         self.by_path = {migration.path: migration for migration in migrations}
+        # A file may hold several migrations.
+        self.by_step: dict[tuple[str | None, str], Migration] = {(m.path, m.version): m for m in migrations}
         folders = {str(PurePosixPath(path).parent) for path in self.by_path}
         self.folder = commonpath(folders) if folders else ""
         self.commits: dict[tuple[str, int], Commit] = {}
@@ -154,7 +156,7 @@ class _Files:
         if line.step is None or line.step < 0:
             return None, None
         step = (known.intended if line.intended else known.applied).steps[line.step]
-        migration = self.by_path.get(step.file or "")
+        migration = self.by_step.get((step.file, step.version))
         if migration is None or line.at is None or migration.sql is None or migration.sql == step.sql:
             return migration, line.at
         ran, says = ([text.strip("; \t\r") for text in sql.split("\n")] for sql in (step.sql, migration.sql))
@@ -213,7 +215,7 @@ def describe(sources: Sequence[Source], settings: Settings, *, progress: Tell = 
             errors.append(actual)
             not_checked.append(unreachable(name, actual))
             continue
-        history = ledgers.choose(actual.ledgers, migrations.tool)
+        history = ledgers.choose(actual.ledgers, migrations)
         matrix = states(migrations, {name: history})
         made, base = _replayed(actual, migrations, settings, progress)
         if made is None:
@@ -242,11 +244,11 @@ def describe(sources: Sequence[Source], settings: Settings, *, progress: Tell = 
 def _recorded(name: str, matrix: HistoryMatrix, made: Replay) -> set[int]:
     """The steps whose migrations the ledger records as applied."""
     done = {
-        row.file
+        (row.file, row.version)
         for row in matrix.rows
         if name in row.cells and row.cells[name].state not in ("pending", "failed", "unknown")
     }
-    return {n for n, step in enumerate(made.steps) if step.file in done}
+    return {n for n, step in enumerate(made.steps) if (step.file, step.version) in done}
 
 
 def _described(

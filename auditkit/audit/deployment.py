@@ -68,8 +68,8 @@ def verify(
         expected = expected[: expected.index(expected_version) + 1]
     new, old = take(source, settings, progress=progress), take(old_source, settings, progress=progress)
     chosen = {
-        source.name: ledgers.choose(new.ledgers, migrations.tool),
-        "before": ledgers.choose(old.ledgers, migrations.tool),
+        source.name: ledgers.choose(new.ledgers, migrations),
+        "before": ledgers.choose(old.ledgers, migrations),
     }
     matrix = states(migrations, chosen)
     explained = explain_one(source.name, new, None, matrix, migrations, settings, progress)

@@ -34,13 +34,13 @@ def try_earlier_texts(
     if applied is None or applied.ground is None or not any(e.edits for e in meant.entries):
         return
     steps, left = list(applied.steps), laboratory.residual(applied.final)
-    by_file = {row.file: row for row in rows if row.migration}
+    by_file = {(row.file, row.version): row for row in rows if row.migration}
     found: dict[int, Entry] = {}
     tries = 0
     for number, entry in enumerate(meant.entries):
         if entry.applied is None or not entry.edits or not left:
             continue
-        row = by_file[entry.file]
+        row = by_file[entry.file, entry.version]
         if entry.content == "different" and not entry.unseen:
             continue  # the ledger tells what was run
         step = steps[entry.applied]
@@ -57,7 +57,7 @@ def try_earlier_texts(
         return
     meant.applied = replay(steps, applied.ground, progress=progress, continued=False)
     for number, entry in found.items():
-        migration = by_file[entry.file].migration
+        migration = by_file[entry.file, entry.version].migration
         edit = migration.git.edited_later[-1] if migration and migration.git else None
         meant.entries[number] = replace(
             entry,

@@ -88,10 +88,7 @@ def explain(
     if not snapshots:
         raise next(error for error in read.values() if isinstance(error, AuditError))
     meant = None if against.type == "migrations" else take(against, settings, progress=progress)
-    chosen = {
-        name: ledgers.choose(s.ledgers, migrations.tool if migrations else None)
-        for name, s in snapshots.items()
-    }
+    chosen = {name: ledgers.choose(s.ledgers, migrations) for name, s in snapshots.items()}
     matrix = states(migrations if migrations is not None else [], chosen)
     cases = [
         explain_one(
@@ -131,7 +128,7 @@ def explain_one(
     *,
     clones: Sequence[Clone] = (),
 ) -> Explained:
-    history = ledgers.choose(snapshot.ledgers, migrations.tool if migrations else None)
+    history = ledgers.choose(snapshot.ledgers, migrations)
     notes = [
         {"environment": name, **item}
         for item in (

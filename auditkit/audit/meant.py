@@ -207,7 +207,7 @@ def meant_for(
         if [s.sql for s in done] == [s.sql for s in files]
         else replay(done, ground, progress=progress, continued=False)
     )
-    entries = entries_of(name, matrix, {m.path: n for n, m in enumerate(migrations)}, place)
+    entries = entries_of(name, matrix, {(m.path, m.version): n for n, m in enumerate(migrations)}, place)
     needs = _needs(entries, files, ground, progress)
     replays = {"the migrations": intended} | (
         {} if applied is intended else {"what the ledger records": applied}
@@ -274,8 +274,12 @@ def _done(
     cells = {n: row.cells[name] for n, row in enumerate(matrix.rows) if name in row.cells}
     if not cells:  # an unreadable ledger: nothing better is known than that the files were applied
         files = steps_of(migrations, by_tool)
-        paths = {step.file: i for i, step in enumerate(files)}
-        return files, {n: paths[r.file] for n, r in enumerate(matrix.rows) if r.file in paths}, []
+        paths = {(step.file, step.version): i for i, step in enumerate(files)}
+        return (
+            files,
+            {n: paths[r.file, r.version] for n, r in enumerate(matrix.rows) if (r.file, r.version) in paths},
+            [],
+        )
     order = {id(row): n for n, row in enumerate(matrix.environment(name).applied_rows)}
     ran = [n for n, cell in cells.items() if cell.state not in ("pending", "failed")]
     if order:
@@ -317,7 +321,7 @@ def _unseen(cell: Cell | None) -> bool:
 
 
 def entries_of(
-    name: str, matrix: HistoryMatrix, intended: Mapping[str, int], applied: Mapping[int, int]
+    name: str, matrix: HistoryMatrix, intended: Mapping[tuple[str, str], int], applied: Mapping[int, int]
 ) -> list[Entry]:
     entries = []
     for n, row in enumerate(matrix.rows):
@@ -334,7 +338,7 @@ def entries_of(
                 name=row.name,
                 file=row.file,
                 state=cell.state if cell else "applied",
-                intended=intended.get(row.file or ""),
+                intended=intended.get((row.file or "", row.version)),
                 applied=applied.get(n),
                 content=cell.content if cell else None,
                 xmin=cell.row["xmin"] if cell and cell.row else None,

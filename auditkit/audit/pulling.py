@@ -90,7 +90,7 @@ def pull(
 
 def _refuse_pending(name: str, snapshot: Snapshot, migrations: Migrations) -> None:
     """Where the environment lacks a migration, that would be taken for a change to capture, and undone."""
-    history = ledgers.choose(snapshot.ledgers, migrations.tool)
+    history = ledgers.choose(snapshot.ledgers, migrations)
     if history.tool is None or not history.readable:
         return
     matrix = states(migrations, {name: history})

@@ -258,9 +258,9 @@ def history(
         try:
             if source.type == "live":
                 with connect(source.conninfo, name=source.name) as connection:
-                    found = ledgers.read_history(connection, migrations.tool)
+                    found = ledgers.read_history(connection, migrations)
             else:
-                found = ledgers.choose(take(source, settings).ledgers, migrations.tool)
+                found = ledgers.choose(take(source, settings).ledgers, migrations)
         except ConfigError:
             raise
         except AuditError as error:

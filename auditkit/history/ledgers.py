@@ -19,7 +19,7 @@ from auditkit.history.layouts import stamp
 if TYPE_CHECKING:
     import psycopg
 
-    from auditkit.history.migration import Migration
+    from auditkit.history.migration import Migration, Migrations
 
 __all__ = [
     "LEDGERS",
@@ -711,22 +711,20 @@ _EXPRESSIONS = (
 )
 
 
-def read_history(
-    connection: psycopg.Connection[Any], tool: str | None = None, versions: Iterable[str] = ()
-) -> History:
-    """What the database records of its migrations; arguments as for ``choose``."""
-    return choose(read_ledgers(connection), tool, versions)
+def read_history(connection: psycopg.Connection[Any], project: str | Migrations | None = None) -> History:
+    """What the database records of its migrations; *project* as for ``choose``."""
+    return choose(read_ledgers(connection), project)
 
 
-def choose(
-    records: Iterable[Mapping[str, Any]], tool: str | None = None, versions: Iterable[str] = ()
-) -> History:
+def choose(records: Iterable[Mapping[str, Any]], project: str | Migrations | None = None) -> History:
     """Pick the project's ledger from the records of ``read_ledgers``.
 
-    The ledger of the project's *tool* comes first; then what cannot be read, since it must not be overlooked;
-    then the one that records most of the *versions* of its files, then the one with most rows.
+    *project* is its migrations, or the name of its tool. The ledger of that tool comes first; then what cannot
+    be read, since it must not be overlooked; then the one that records most of the files' versions, then the
+    one with most rows.
     """
-    wanted = frozenset(versions)
+    tool = project if project is None or isinstance(project, str) else project.tool
+    wanted = frozenset() if project is None or isinstance(project, str) else {m.version for m in project}
     own = [record for record in records if not record["platform"]]
     # Rails' and dbmate's ledgers look alike; the project knows.
     twins = {"rails", "dbmate"}
