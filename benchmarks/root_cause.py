@@ -69,7 +69,10 @@ class Case:
 def plan(count: int, seed: int, only: str, sizes: Sequence[int], tools: Sequence[str]) -> list[Case]:
     """Every scenario in turn, in an order of the seed's; each fourth case has two or three injuries."""
     rng = random.Random(f"plan/{seed}")
-    names = [n for n, s in SCENARIOS.items() if fnmatch.fnmatch(n, only) or fnmatch.fnmatch(s.group, only)]
+    patterns = only.split(",")
+    names = [
+        n for n, s in SCENARIOS.items() if any(fnmatch.fnmatch(x, p) for x in (n, s.group) for p in patterns)
+    ]
     mixing = [n for n in SCENARIOS if SCENARIOS[n].mixes and not SCENARIOS[n].negative]
     deck: list[str] = []
     cases = []
@@ -334,7 +337,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--only", default="*", help="pattern of a class or group of scenarios; --list shows them"
+        "--only", default="*", help="patterns of classes or groups of scenarios (--list shows them)"
     )
     parser.add_argument("--case", type=int, action="append", help="only the cases of these numbers")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="lengths of histories")
