@@ -61,6 +61,58 @@ report.drift(audit)
 report.definitions(audit)
 
 # %% [markdown]
+# ## Why
+#
+# What caused each difference, and how sure is that? *Proven* means that replaying the migrations with the cause
+# leaves no difference.
+
+# %%
+report.findings(audit)
+
+# %% [markdown]
+# ## One finding, followed
+#
+# Who did it, when, and after which deployment? This follows the worst finding; name another one (f-…) or an object
+# to follow that.
+
+# %%
+follow = audit.worst
+case = audit.only(focus=follow)
+report.story(case)
+
+# %% [markdown]
+# ### Blame
+#
+# Which migrations, written by whom, and which hands made the object what it is?
+
+# %%
+report.blame(case)
+
+# %% [markdown]
+# ### Proof
+#
+# How was the cause tested, what shows it, and what else could it have been?
+
+# %%
+report.proof(case)
+
+# %% [markdown]
+# ### Blast radius
+#
+# What depends on it, directly and further on?
+
+# %%
+report.reach(case)
+
+# %% [markdown]
+# ### What to do
+#
+# What is the next step for this finding?
+
+# %%
+report.remedies(case)
+
+# %% [markdown]
 # ## Migrations
 #
 # Which migrations are not applied alike everywhere?
@@ -77,21 +129,13 @@ report.matrix(audit)
 report.timeline(audit)
 
 # %% [markdown]
-# ## Why
+# ## Your own question
 #
-# What caused each difference, and how sure is that? *Proven* means that replaying the migrations with the cause
-# leaves no difference.
+# What do you want to know? Everything above is in DataFrames: `audit.findings`, `.deltas`, `.blame`, `.events`,
+# `.dependents`, `.migrations`, `.environments`, `.timeline`. Change this one and run it.
 
 # %%
-report.findings(audit)
-
-# %% [markdown]
-# ## Blast radius
-#
-# Which commit and migration led to which object, and what depends on it?
-
-# %%
-report.blame(audit)
+audit.findings.groupby(["environment", "cause", "confidence"], observed=True).size().to_frame("findings")
 
 # %% [markdown]
 # ## Remedy

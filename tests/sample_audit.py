@@ -157,6 +157,45 @@ def _finding(
         migration = {key: row[key] for key in ("version", "name", "file", "commit", "author")} | {
             "line": line
         }
+    made = [
+        {
+            "kind": kind,
+            "identity": identity,
+            "status": "migration",
+            "parts": ["made it"],
+            "migration": migration,
+        }
+        for kind, identity in objects
+        if migration
+    ]
+    hand = {
+        "kind": objects[0][0],
+        "identity": objects[0][1],
+        "status": "by_hand",
+        "parts": ["2 lines of its body"],
+    }
+    who = {
+        "role": "postgres",
+        "session_user": "deploy_shop",
+        "client": "10.0.0.7",
+        "application": "psql",
+        "at": "2026-10-03T22:41:07Z",
+        "statement": "create or replace function shop.order_total(order_id bigint) …",
+        "source": "auditkit_log.ddl",
+        "joined_by": "transaction id and object",
+    }
+    by_hand = cause == "manual_change"
+    events = (
+        [(row["committed_at"], "committed: as planned", row["author"], row["name"], "git")]
+        if migration
+        else []
+    )
+    events += [
+        ("2026-10-01T10:00:00Z", f"applied to {environment}", None, "20261001090000_loyalty", "ledger")
+    ]
+    if by_hand:
+        events += [(who["at"], str(who["statement"]), "deploy_shop as postgres", None, str(who["source"]))]
+    events += [("2026-11-22T07:58:00Z", f"{environment} was read for this audit", None, None, "capture")]
     return {
         "id": f"f-{key}",
         "cause": cause,
@@ -165,7 +204,17 @@ def _finding(
         "environment": environment,
         "title": title,
         "objects": [{"kind": kind, "identity": identity} for kind, identity in objects],
-        "dependents": [{"kind": kind, "identity": identity} for kind, identity in dependents],
+        "dependents": [
+            {"kind": kind, "identity": identity, "depth": 1, "through": " ".join(objects[0])}
+            for kind, identity in dependents
+        ],
+        "dependents_count": len(dependents),
+        "blame": [*made, *([hand | {"migration": None}] if by_hand else [])],
+        "timeline": [dict(zip(("at", "what", "who", "migration", "source"), e, strict=True)) for e in events],
+        "who": [who] if by_hand else [],
+        "proof": None
+        if by_hand
+        else {"ran": True, "hypothesis": title, "residual_before": 9, "residual_after": 8, "seconds": 1.5},
         "migration": migration,
         "evidence": [{"signal": signal, "says": says} for signal, says in evidence],
         "alternatives": [{"cause": cause, "says": says} for cause, says in alternatives],
@@ -955,7 +1004,7 @@ def hostile(notebook: str | None = "root_cause") -> dict[str, Any]:
     document = copy.deepcopy(builder())
     keep = {"format", "id", "finding", "new", "persisting", "created_at", "at", "until", "captured_at", "committed_at",
             "verdict", "severity", "confidence", "cause", "change", "state", "states", "status", "source_of_truth",
-            "notebook", "fail_on", "previous", "fingerprint", "link", "kind"}  # fmt: skip
+            "notebook", "fail_on", "previous", "fingerprint", "link", "kind", "joined_by"}  # fmt: skip
     count = 0
 
     def replace(value: Any, key: str = "") -> Any:

@@ -41,8 +41,9 @@ def test_there_are_three() -> None:
 
 @every
 def test_short(name: str) -> None:
+    """Twelve cells for a report; following one finding takes five more, and one is the reader's own."""
     cells = code(name)
-    assert len(cells) <= 12
+    assert len(cells) <= (18 if name == "root_cause" else 12)
     for cell in cells:
         if "parameters" not in cell.metadata.get("tags", ()):
             assert len(cell.source.splitlines()) <= 6

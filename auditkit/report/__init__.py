@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         summary,
         unintended,
     )
+    from auditkit.report.investigation import proof, reach, story
     from auditkit.report.parameters import check_parameters, declared, notebook_path
     from auditkit.report.rendering import RunDir, render
 
@@ -49,6 +50,7 @@ _LATER = {
         "since_last_run summary unintended"
     ),
     "figures": "Chart drift runs timeline",
+    "investigation": "proof reach story",
     "parameters": "check_parameters declared notebook_path",
     "rendering": "RunDir render",
 }
@@ -75,13 +77,16 @@ __all__ = [
     "notebook_path",
     "past_runs",
     "previous_audit",
+    "proof",
     "provenance",
+    "reach",
     "remedies",
     "render",
     "rollback",
     "runs",
     "save_audit",
     "since_last_run",
+    "story",
     "summary",
     "timeline",
     "unintended",

@@ -90,6 +90,34 @@ COLUMNS: dict[str, dict[str, str | tuple[str, ...]]] = {
         "edited_later": _COUNT,
         "uncommitted": "boolean",
     },
+    "blame": {
+        "finding": _TEXT,
+        "kind": _TEXT,
+        "identity": _TEXT,
+        "status": _TEXT,
+        "parts": _TEXT,
+        "version": _TEXT,
+        "name": _TEXT,
+        "file": _TEXT,
+        "line": _COUNT,
+        "commit": _TEXT,
+        "author": _TEXT,
+    },
+    "events": {
+        "finding": _TEXT,
+        "at": _TIME,
+        "what": _TEXT,
+        "who": _TEXT,
+        "migration": _TEXT,
+        "source": _TEXT,
+    },
+    "dependents": {
+        "finding": _TEXT,
+        "kind": _TEXT,
+        "identity": _TEXT,
+        "depth": _COUNT,
+        "through": _TEXT,
+    },
     "timeline": {"environment": _TEXT, "at": _TIME, "until": _TIME, "kind": _TEXT, "label": _TEXT},
 }
 
@@ -178,6 +206,37 @@ class Audit:
     def timeline(self) -> pd.DataFrame:
         """One row per event, ``until`` only for windows; columns: ``COLUMNS["timeline"]``."""
         return _frame("timeline", sorted(self.document["timeline"], key=lambda event: event["at"]))
+
+    @cached_property
+    def blame(self) -> pd.DataFrame:
+        """One row per drifted object and what made a part of it; columns: ``COLUMNS["blame"]``."""
+        rows = [
+            {**row, **(row["migration"] or {}), "parts": ", ".join(row["parts"])}
+            for row in self._all("blame")
+        ]
+        return _frame("blame", rows)
+
+    @cached_property
+    def events(self) -> pd.DataFrame:
+        """One row per finding and event in its timeline; columns: ``COLUMNS["events"]``."""
+        return _frame("events", self._all("timeline"))
+
+    @cached_property
+    def dependents(self) -> pd.DataFrame:
+        """One row per finding and object within its reach; columns: ``COLUMNS["dependents"]``."""
+        return _frame("dependents", self._all("dependents"))
+
+    def _all(self, name: str) -> list[dict[str, Any]]:
+        return [
+            {**row, "finding": finding["id"]}
+            for finding in worst_first(self.document["findings"])
+            for row in finding.get(name) or ()
+        ]
+
+    @property
+    def worst(self) -> str:
+        """The id of the worst finding, empty if there is none."""
+        return next((str(finding["id"]) for finding in worst_first(self.document["findings"])), "")
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write ``audit.json`` and return its path."""

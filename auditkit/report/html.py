@@ -510,26 +510,18 @@ def remedies(audit: Audit | Mapping[str, Any]) -> Fragment:
 
 
 def blame(audit: Audit | Mapping[str, Any]) -> Fragment:
-    """Commit → migration → object → dependents, as a drawing of up to 40 nodes and always as a table."""
+    """Commit → migration → object → dependents, as a drawing of up to 40 nodes and always as a table.
+
+    All that made an object what it is: the migration behind the finding, and every other one, and hands.
+    """
     items = worst_first(document_of(audit)["findings"])
-    rows: list[dict[str, Any]] = [
-        {
-            "commit": _commit(finding),
-            "migration": _culprit(finding),
-            "object": f"{target['kind']} {target['identity']}",
-            "dependents": [f"{o['kind']} {o['identity']}" for o in finding.get("dependents") or ()],
-            "finding": finding,
-        }
-        for finding in items
-        for target in finding["objects"]
-    ]
+    rows = [row for finding in items for target in finding["objects"] for row in _makers(finding, target)]
     columns: list[list[str]] = [
         list(dict.fromkeys(row["commit"] for row in rows)),
         list(dict.fromkeys(row["migration"] for row in rows)),
         list(dict.fromkeys(row["object"] for row in rows)),
         list(dict.fromkeys(name for row in rows for name in row["dependents"])),
     ]
-    reach = sum(map(len, columns[2:]))
     text = (
         f"{counted(len(columns[2]), 'drifted object')} from {counted(len(set(columns[1]) - {_BY_HAND}), 'migration')}"
         f"{' and changes by hand' if _BY_HAND in columns[1] else ''}; "
@@ -537,23 +529,42 @@ def blame(audit: Audit | Mapping[str, Any]) -> Fragment:
         if rows
         else "No object drifted, so there is nothing to blame."
     )
-    drawing = _graph(rows, columns, text) if reach > 0 and sum(map(len, columns)) <= GRAPH_LIMIT else None
+    drawing = _graph(rows, columns, text) if columns[2] and sum(map(len, columns)) <= GRAPH_LIMIT else None
     return render("blame", text, title=text, rows=rows, drawing=drawing)
+
+
+def _makers(finding: Mapping[str, Any], target: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What made one drifted object what it is: a row for each migration, and for hands."""
+    key = (target["kind"], target["identity"])
+    made = [m for m in finding.get("blame") or () if (m["kind"], m["identity"]) == key]
+    culprit = finding.get("migration")
+    if culprit and not any(m["migration"] and m["migration"]["version"] == culprit["version"] for m in made):
+        made.append({"migration": culprit, "status": "migration", "parts": []})
+    seen = next((who.person(one) for one in finding.get("who") or ()), None)
+    for item in made or [{"migration": None, "status": "by_hand", "parts": []}]:
+        migration = item["migration"]
+        yield {
+            "commit": _commit(migration) if migration else visible(seen or _NO_COMMIT),
+            "migration": _culprit(migration),
+            "object": f"{target['kind']} {target['identity']}",
+            "parts": item["parts"],
+            "status": item["status"],
+            "dependents": [f"{o['kind']} {o['identity']}" for o in finding.get("dependents") or ()],
+            "finding": finding,
+        }
 
 
 _BY_HAND = "no migration"
 _NO_COMMIT = "no commit"
 
 
-def _commit(finding: Mapping[str, Any]) -> str:
-    culprit = finding.get("migration") or {}
+def _commit(culprit: Mapping[str, Any]) -> str:
     if not culprit.get("commit"):
         return _NO_COMMIT
     return f"{short(culprit['commit'])} {visible(culprit.get('author') or '')}".strip()
 
 
-def _culprit(finding: Mapping[str, Any]) -> str:
-    culprit = finding.get("migration")
+def _culprit(culprit: Mapping[str, Any] | None) -> str:
     if not culprit:
         return _BY_HAND
     return (
