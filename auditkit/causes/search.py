@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from auditkit.catalog.compare import Delta
+from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact
 from auditkit.causes.calibration import Calibration
 from auditkit.causes.case import Case, Culprit, Entry, Evidence, Finding, Key, Proof, differing
@@ -52,7 +53,7 @@ class Search:
     def writer(self, key: Key) -> tuple[Entry, Change] | None:
         """The migration that last defined *key* according to the files, and where: of what is gone, its CREATE."""
         replay = self.case.intended
-        change = replay.last_writer(key) if replay else None
+        change = self._last_defined(key)
         if replay and self.actual(key) is None:
             creating = (
                 c
@@ -63,6 +64,15 @@ class Search:
         if change is None or change.step not in self.by_intended:
             return None
         return self.by_intended[change.step], change
+
+    def _last_defined(self, key: Key) -> Change | None:
+        """The last change of *key*, but for those that only moved it: an earlier column was dropped."""
+        changes = self.case.intended.timeline.get(key, []) if self.case.intended else []
+        moved = {KINDS[key[0]].ordinal} if key[0] in KINDS else set()
+        for before, change in zip(reversed(changes[:-1]), reversed(changes), strict=False):
+            if not self.differing(before.fact, change.fact) <= moved:
+                return change
+        return changes[0] if changes else None
 
     def definer(self, key: Key) -> Culprit | None:
         """Where the files last define *key*."""
