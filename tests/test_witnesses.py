@@ -373,6 +373,66 @@ def test_a_row_that_was_written_again_hides_its_author_but_not_his_words() -> No
     assert joined(found) == [("alice", "object and time"), ("bob", "transaction id and object")]
 
 
+def test_a_grant_is_found_by_its_words() -> None:
+    rows = [
+        Said(
+            "server_log",
+            "x.csv:2",
+            at="2026-11-01T11:00:00Z",
+            role="bob",
+            xid=901,
+            statement="alter function f() cost 5",
+        ),
+        Said(
+            "server_log",
+            "x.csv:1",
+            at="2026-11-01T10:00:00Z",
+            role="alice",
+            xid=900,
+            statement="grant all on function f() to x",
+        ),
+    ]
+    meant: dict[str, object] = {"body": "1", "grants": ("a",)}
+    more: dict[str, Any] = {"files": {"05": {FUNCTION: meant}}, "ledger": [*MADE, "05"]}
+    found = explained(Heard(rows), {FUNCTION: {**meant, "grants": ("a", "b")}}, {FUNCTION: 901}, **more)
+    assert joined(found)[0] == ("alice", "statement text and time")
+
+
+def test_a_migrations_own_statements_accuse_nobody() -> None:
+    texts = Heard([Said("statements", "pg_stat_statements", role="deploy", statement="… /* f() */")])
+    files: dict[str, Any] = {"05": {FUNCTION: "1"}}
+    found = explained(texts, {FUNCTION: "2"}, {FUNCTION: 900}, files=files, ledger=[*MADE, "05"])
+    assert joined(found) == []
+
+
+def test_a_report_shows_who_and_believes_nothing() -> None:
+    import jsonschema
+
+    from auditkit.report import html
+    from auditkit.report.document import schema
+    from tests.sample_audit import shop
+
+    document = shop()
+    evil = "<script>alert(1)</script>"
+    document["findings"][0]["who"] = [
+        {
+            **dict.fromkeys(("role", "session_user", "client", "application", "statement", "source"), evil),
+            "at": "2026-11-01T10:00:00.000000Z",
+            "joined_by": "transaction id",
+        },
+        {
+            **dict.fromkeys(("role", "session_user", "client", "application", "statement", "at")),
+            "source": "x",
+            "joined_by": "ledger row",
+        },
+    ]
+    jsonschema.validate(document, schema())
+    page = str(html.findings(document)._repr_html_())
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
+    assert "unknown person" in page
+
+
 def test_nobody_did_what_was_not_done() -> None:
     heard = Heard([log(TABLE), log(TABLE, dropped=True)])
     (found,) = explained(heard, {}, {}, files={"05": {TABLE: "x"}}, ledger=list(MADE))
@@ -489,7 +549,7 @@ def test_the_log_captures_who_and_what(logged: Open) -> None:
     assert testimony.names([made.key])
     inner = snapshot.get("table", "public.nested")  # written in a subtransaction
     assert inner is not None and inner.xmin is not None
-    assert heard.about(inner.key)[0].in_transaction({inner.xmin})
+    assert heard.about(inner.key)[0].around({inner.xmin})
     assert heard.committed(made.xmin)
     assert list(snapshot.testimony.columns) == list(frames.TESTIMONY)
     assert "alice" in set(snapshot.testimony.role)

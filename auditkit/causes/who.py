@@ -123,14 +123,14 @@ class _Desk:
             for rank, testimony in self._candidates(part, finding):
                 speaking = part.speaks(testimony.statement)
                 # A row that was written again since hides who wrote it before: a fitting statement goes first.
-                order = rank + (0 if speaking or rank > 2 else 4.5)
+                order = rank + (0 if speaking or rank > 2 else 5.5)
                 key = (testimony.role, testimony.session_user, (testimony.at or "")[:19], testimony.statement)
                 if key not in ranked or order < ranked[key][0]:
                     ranked[key] = order, testimony, rank
         latest = sorted(ranked.values(), key=lambda r: r[1].at or "", reverse=True)
         latest.sort(key=lambda r: r[0])
         best = latest[0][0] if latest else 9.0
-        kept = [r for r in latest if best > 2 or r[0] <= 2 or r[0] >= 4.5][: MOST if best < 5 else 3]
+        kept = [r for r in latest if best > 2 or r[0] <= 2 or r[0] >= 5.5][: MOST if best < 5 else 3]
         found: list[tuple[Who, Testimony | None]] = [(_who(t, _JOINED[rank]), t) for _, t, rank in kept]
         if not found and (commit := self._commit(finding)):
             found.append((_by_commit(commit[1]), None))
@@ -166,8 +166,8 @@ class _Desk:
         near, hands = self.heard.same(part.xids), finding.cause in _BY_HAND
         reach = part.keys[:1] if part.gone else part.keys
         asked = {id(t): t for t in self.heard.about(*reach)}
-        asked |= {id(t): t for xid in near for t in self.heard.by_xid(xid)}
-        asked |= {id(t): t for t in self.heard.unnamed}
+        asked |= {id(t): t for xid in near for t in self.heard.by_transaction.get(xid, ())}
+        asked |= {id(t): t for t in self.heard.mentioning(part.names[0])} if part.names else {}
         dropped: set[str] = set()  # of what was dropped several times, each witness's last word
         for testimony in sorted(asked.values(), key=lambda t: t.at or "", reverse=True):
             rank = self._rank(testimony, part, reach, near)
@@ -192,23 +192,18 @@ class _Desk:
             return 5 if heard.at else 6
         if heard.dropped:
             return None
-        if heard.in_transaction(near):
+        if heard.xid in near or (named and heard.around(near)):
             if named or mentioned:
                 return 0 if named else 1
             known = heard.witness == "ddl_log" and not heard.objects and not self.heard.wrapped
             return 2 if known else None
-        if heard.unsure:
+        # Another transaction wrote the row since; the row may hold several properties, and this be about another.
+        hidden = heard.xid is not None and bool(part.xids)
+        if heard.unsure or (hidden and not (part.attribute in _SPEAKS and part.speaks(heard.statement))):
             return None
         if named:
-            if heard.xid is None or not part.xids:
-                return 3
-            return 4 if part.attribute in _SPEAKS and part.speaks(heard.statement) else None
-        if (
-            not mentioned
-            or heard.objects
-            or (heard.xid is not None and part.xids)
-            or not part.speaks(heard.statement)
-        ):
+            return 4 if hidden else 3
+        if not mentioned or heard.objects or not part.speaks(heard.statement):
             return None
         if heard.at is None:
             return 6

@@ -120,11 +120,9 @@ class Testimony:
         """Whether the witness itself names one of *keys* as what was changed."""
         return not set(keys).isdisjoint(self.objects)
 
-    def in_transaction(self, xids: Iterable[int]) -> bool:
-        """Whether its own transaction, or a subtransaction of that, is one of *xids*."""
-        return self.xid is not None and any(
-            xid == self.xid or (self.upto is not None and self.xid < xid < self.upto) for xid in xids
-        )
+    def around(self, xids: Iterable[int]) -> bool:
+        """Whether one of *xids* may be a subtransaction of its own: on a busy server it may be another's as well."""
+        return self.xid is not None and self.upto is not None and any(self.xid < x < self.upto for x in xids)
 
 
 class Heard:
@@ -157,7 +155,8 @@ class Heard:
 
         Ids repeat after 2^32 transactions: nothing is returned where they have (see ``wrapped``).
         """
-        return [] if self.wrapped else [t for t in self.testimonies if t.in_transaction(self.same({xid}))]
+        found = [] if self.wrapped else [t for x in self.same({xid}) for t in self.by_transaction.get(x, ())]
+        return sorted(found, key=lambda t: t.at or "", reverse=True)
 
     def about(self, *keys: Key) -> list[Testimony]:
         """The statements of which a witness says that they made, changed or dropped one of these: latest first."""
@@ -174,10 +173,22 @@ class Heard:
         times = {self.commits[xid] for xid in wanted if xid in self.commits}
         return wanted | {xid for at in times for xid in self._by_commit[at]}
 
+    def mentioning(self, name: str) -> list[Testimony]:
+        """The statements of which a witness knows only the text, and that hold *name* (in lower case) somewhere."""
+        return [t for text, t in self._texts if name in text]
+
     @cached_property
-    def unnamed(self) -> list[Testimony]:
-        """The statements of which a witness knows only the text."""
-        return [t for t in self.testimonies if not t.objects and t.statement]
+    def by_transaction(self) -> dict[int, list[Testimony]]:
+        """The statements of each transaction, by its id alone, latest first."""
+        found: dict[int, list[Testimony]] = defaultdict(list)
+        for testimony in self.testimonies:
+            if testimony.xid is not None:
+                found[testimony.xid].append(testimony)
+        return found
+
+    @cached_property
+    def _texts(self) -> list[tuple[str, Testimony]]:
+        return [(t.statement.lower(), t) for t in self.testimonies if t.statement and not t.objects]
 
     @cached_property
     def _by_commit(self) -> dict[str, list[int]]:
