@@ -13,7 +13,7 @@ from auditkit.causes import cloning, traces, who
 from auditkit.causes.by_hand import by_hand, renamed
 from auditkit.causes.calibration import Calibration, calibrate
 from auditkit.causes.case import Case, Finding
-from auditkit.causes.halfway import partial_apply
+from auditkit.causes.halfway import partial_apply, recorded_in_part
 from auditkit.causes.hotfix import hotfixes
 from auditkit.causes.installation import installation
 from auditkit.causes.recorded import (
@@ -45,6 +45,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     renamed(search)
     edited_unseen(search)
     recorded_not_applied(search)
+    recorded_in_part(search)
     by_hand(search)
     silent_history(search)
     restamped(search)
