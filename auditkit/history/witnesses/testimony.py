@@ -24,6 +24,7 @@ _SECRETIVE = re.compile(
     r"\b(?:create|alter)\s+(?:role|user|group|subscription|server|user\s+mapping|database\s+link)\b", re.I
 )
 _LITERAL = re.compile(r"""[eE]?'(?:[^'\\]|\\.|'')*'?|\$(\w*)\$.*?(?:\$\1\$|\Z)""", re.DOTALL)
+_WORD = re.compile(r"[\w$]+")
 _COMMENT = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
 #: Statements that change a schema, where one begins: what ``log_statement = ddl`` logs, less what changes none.
 _DDL = re.compile(
@@ -174,8 +175,10 @@ class Heard:
         return wanted | {xid for at in times for xid in self._by_commit[at]}
 
     def mentioning(self, name: str) -> list[Testimony]:
-        """The statements of which a witness knows only the text, and that hold *name* (in lower case) somewhere."""
-        return [t for text, t in self._texts if name in text]
+        """The statements of which a witness knows only the text, and that hold *name* (in lower case), or at
+        least a word of it."""
+        words = _WORD.findall(name)
+        return self._by_word.get(max(words, key=len), []) if words else []
 
     @cached_property
     def by_transaction(self) -> dict[int, list[Testimony]]:
@@ -187,8 +190,13 @@ class Heard:
         return found
 
     @cached_property
-    def _texts(self) -> list[tuple[str, Testimony]]:
-        return [(t.statement.lower(), t) for t in self.testimonies if t.statement and not t.objects]
+    def _by_word(self) -> dict[str, list[Testimony]]:
+        found: dict[str, list[Testimony]] = defaultdict(list)
+        for testimony in self.testimonies:
+            if testimony.statement and not testimony.objects:
+                for word in set(_WORD.findall(testimony.statement.lower())):
+                    found[word].append(testimony)
+        return found
 
     @cached_property
     def _by_commit(self) -> dict[str, list[int]]:
