@@ -46,7 +46,8 @@ class Truth:
 
 @dataclass(frozen=True)
 class Step:
-    """One thing that happens to an environment: ``how`` is run, mark (record only), only (run only) or sql."""
+    """One thing that happens to an environment: ``how`` is run, mark (record only), only (run only), forget
+    (the row) or sql."""
 
     how: str
     key: int = -1
@@ -67,6 +68,7 @@ class Draft:
     units: dict[int, Unit] = field(default_factory=dict)
     git: dict[int, list[Text | None]] = field(default_factory=dict)
     branch: dict[int, Text] = field(default_factory=dict)
+    renumbered: dict[int, int] = field(default_factory=dict)
     steps: dict[str, list[Step]] = field(default_factory=dict)
     hands: dict[str, list[str]] = field(default_factory=dict)
     truths: list[Truth] = field(default_factory=list)

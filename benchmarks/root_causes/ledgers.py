@@ -30,6 +30,7 @@ class Text:
     comment: str = ""
     autocommit: bool = False
     tail: str = ""
+    crlf: bool = False
 
     @property
     def sql(self) -> str:
@@ -39,16 +40,17 @@ class Text:
 
 @dataclass(frozen=True)
 class Unit:
-    """One migration as a tool meets it: ``day`` and ``index`` give its version."""
+    """One migration as a tool meets it: ``day`` and ``index`` give its version, ``shift`` moves it by seconds."""
 
     index: int
     name: str
     day: int
+    shift: int = 0
 
     @property
     def moment(self) -> dt.datetime:
         return dt.datetime(2024, 1, 1, 9, 0, tzinfo=dt.UTC) + dt.timedelta(
-            days=self.day, seconds=self.index * 7
+            days=self.day, seconds=self.index * 7 + self.shift
         )
 
 
@@ -78,7 +80,7 @@ class Tool:
 
     def files(self, files: Iterable[tuple[Unit, Text]]) -> dict[str, str]:
         files = list(files)
-        made = {self.path(unit): self.content(text) for unit, text in files}
+        made = {self.path(unit): self.write(text) for unit, text in files}
         if self.name == "drizzle":
             entries = [
                 {"idx": n, "version": "7", "when": int(self.version(u)), "tag": _tag(u), "breakpoints": True}
@@ -87,6 +89,11 @@ class Tool:
             journal = {"version": "7", "dialect": "postgresql", "entries": entries}
             made["drizzle/meta/_journal.json"] = json.dumps(journal, indent=2)
         return made | dict(self.extra or {})
+
+    def write(self, text: Text) -> str:
+        """The file's content; an editor on Windows may have saved it."""
+        content = self.content(text)
+        return content.replace("\n", "\r\n") if text.crlf else content
 
     def forget(self, unit: Unit) -> tuple[str, tuple[Any, ...]]:
         return f"DELETE FROM {self.table} WHERE {self.column} = %s", (self.key(unit),)

@@ -767,11 +767,37 @@ def tenants(d: Draft) -> None:
     d.tell(MANUAL, index.made, [t.label for t in chosen])
 
 
+@scenario("hand of another role", "manual")
+def another_role(d: Draft) -> None:
+    d.hand(
+        "CREATE SCHEMA lab AUTHORIZATION intern",
+        "SET ROLE intern",
+        "CREATE TABLE lab.trial (id int PRIMARY KEY)",
+        "RESET ROLE",
+    )
+    d.tell(MANUAL, None, ["schema lab", "table lab.trial"])
+
+
+@scenario("all policies of a table dropped", "manual")
+def all_policies(d: Draft) -> None:
+    table = d.pick(TABLE, fits=lambda t: len(d.history.of(t, "policy")) > 1)
+    for policy in d.history.of(table, "policy"):
+        d.hand(f"DROP POLICY {policy.info['name']} ON {table.identity}")
+        d.tell(MANUAL, policy.last, [policy.label], live=OPEN, bare=OPEN, accept=(NEVER_RAN,))
+
+
+@scenario("six hands", "manual", mixes=False)
+def six_hands(d: Draft) -> None:
+    simple = [s for s in SCENARIOS.values() if s.group == "manual" and s.mixes and "hands" not in s.name]
+    for chosen in d.rng.sample(simple, 6):
+        chosen.inflict(d)
+
+
 @scenario("two hands", "manual")
 def two_hands(d: Draft) -> None:
     for _ in range(2):
         d.rng.choice(
-            [s for s in list(SCENARIOS.values()) if s.group == "manual" and s.name != "two hands"]
+            [s for s in list(SCENARIOS.values()) if s.group == "manual" and "hands" not in s.name]
         ).inflict(d)
 
 
@@ -843,6 +869,22 @@ def skip_overwritten(d: Draft) -> None:
     d.tell(MISSING, index, live=OPEN, bare=OPEN, accept=(UNRECORDED,))
 
 
+@scenario("skipped, partly overwritten", "missing")
+def skip_partly(d: Draft) -> None:
+    """Some of what it did was written anew later, some was not; nothing later needs it."""
+    tracked(d)
+
+    def partly(index: int) -> bool:
+        things = d.did(index)
+        kept = [t for t in things if t.last == index and not any(u > index for u in t.users)]
+        rest = [t for t in things if t not in kept]
+        return bool(kept and rest) and all("texts" in t.info and t.dropped is None for t in rest)
+
+    index = d.migration(partly)
+    d.skip(index)
+    d.tell(MISSING, index, d.labels(index))
+
+
 @scenario("skipped: only data", "missing")
 def skip_data(d: Draft) -> None:
     tracked(d)
@@ -885,6 +927,18 @@ def skip_two(d: Draft) -> None:
 # --- recorded, but not run; run, but not recorded ---------------------------------------------------------------
 
 
+def roots(d: Draft, index: int) -> list[Thing]:
+    """What the migration did, less what goes with something else of it when that is dropped, cascade."""
+    things = d.did(index)
+    whole = {t.identity for t in things}
+
+    def follows(t: Thing) -> bool:
+        above = (t.info.get("table"), t.info.get("function"), t.info.get("column"), t.info.get("parent"))
+        return any(x is not t and x in things for x in above) or t.info.get("type") in whole
+
+    return [t for t in things if not follows(t)]
+
+
 def never_ran(d: Draft, fits: Callable[[Migration], object], *, at_end: bool = False) -> None:
     tracked(d)
     index = d.migration(lambda i: d.leaf(i) and fits(d.history.migrations[i]))
@@ -894,10 +948,7 @@ def never_ran(d: Draft, fits: Callable[[Migration], object], *, at_end: bool = F
         d.steps[d.environment].append(Step("mark", index, text, text))
     else:
         d.set(index, how="mark")
-    things = {
-        getattr(t.info.get("table"), "label", t.label) if t.kind == "table column" else t.label
-        for t in d.did(index)
-    }
+    things = {t.label for t in roots(d, index)}
     changes = any(op != "make" for op, _ in d.history.migrations[index].did)
     said = d.tool.name == "prisma"  # the row itself: no steps
     several = len({t.label for t in d.did(index)}) > 1 and len(things) > 1
@@ -986,6 +1037,29 @@ def restamped(d: Draft) -> None:
         live=mode,
         bare=mode,
     )
+
+
+@scenario("renumbered in git", "restamped")
+def renumbered(d: Draft) -> None:
+    """The file got a new timestamp after it was run, as happens in a rebase; its place stays the same."""
+    tracked(d)
+    d.need(d.tool.name not in ("goose", "flyway", "drizzle"))
+    index = d.migration(lambda i: bool(d.labels(i)))
+    key = len(d.git) + 80
+    d.units[key] = Unit(index, d.units[index].name, d.units[index].day, shift=3)
+    d.renumbered[index] = key
+    mode = MUST if d.tool.texts else OPEN
+    for name in d.environments:
+        d.tell(
+            RESTAMPED,
+            (index, d.tool.version(d.units[key])),
+            () if d.tool.texts else d.labels(index),
+            accept=(UNRECORDED,),
+            live=mode,
+            bare=mode,
+            environment=name,
+        )
+    d.allowed.append((UNKNOWN_MIGRATION, ""))
 
 
 # --- order --------------------------------------------------------------------------------------------------
@@ -1487,6 +1561,23 @@ def taken_back_policy(d: Draft) -> None:
     )
 
 
+@scenario("index dropped and made again", "hotfix")
+def index_again(d: Draft) -> None:
+    index = d.pick("index", fits=lambda t: not t.info.get("tenant") and not t.info.get("partitioned"))
+    d.hand(f"DROP INDEX {index.identity}", f"CREATE INDEX {index.info['name']} {index.info['definition']}")
+    live = {"exact": MUST, "apart": MAY, "one": MAY}[d.tool.link]
+    d.tell(REVERTED, (index.last, None), [index.label], live=live, bare=MAY)
+
+
+@scenario("each environment its own", "mixed", mixes=False)
+def each_its_own(d: Draft) -> None:
+    d.need(len(d.environments) > 1)
+    for name, group in zip(d.environments, ("manual", "missing", "manual"), strict=False):
+        d.environment = name
+        simple = [s for s in SCENARIOS.values() if s.group == group and s.mixes]
+        d.rng.choice(simple).inflict(d)
+
+
 @scenario("35 table made again", "hotfix", mixes=False)
 def made_again(d: Draft) -> None:
     table = d.pick(
@@ -1892,6 +1983,48 @@ def by_rule(d: Draft) -> None:
         f"FOR VALUES FROM ('{month(3000)}') TO ('{month(3001)}')"
     )
     d.settings += f'\n[[ignore]]\npartitions_of = "{table.identity}"\nreason = "a job makes them"\n'
+
+
+@harmless("edited, overwritten since")
+def edited_overwritten(d: Draft) -> None:
+    function = d.pick("function", fits=lambda t: len(t.info.get("texts", ())) > 1)
+    index = min(function.info["texts"])
+    text = d.text(index)
+    old = function.info["texts"][index]
+    d.used.add(f"migration {index}")
+    d.edit(
+        index,
+        with_statement(text, old, old.replace("found", "counted").replace("count(*) +", "count(*) + 1 +")),
+    )
+
+
+@harmless("hotfix, overwritten since")
+def hotfix_overwritten(d: Draft) -> None:
+    function = d.pick("function", fits=lambda t: len(t.info.get("texts", ())) > 1)
+    d.put(d.at(max(function.info["texts"])), Step("sql", sql=hotfix(function, d)))
+
+
+@harmless("line ends edited")
+def line_ends(d: Draft) -> None:
+    index = d.migration(lambda i: not any("$" in s for s in d.text(i).statements))
+    text = d.text(index)
+    d.git[index].append(Text(text.statements, text.comment, crlf=True))
+
+
+@harmless("rolled back and run again")
+def run_again(d: Draft) -> None:
+    tracked(d)
+    d.need(d.tool.name not in ("drizzle", "prisma"))
+    alone = only("index")
+    index = d.pick(
+        "index",
+        fits=lambda t: d.leaf(t.made) and alone(d.history.migrations[t.made]) and not t.info.get("tenant"),
+    )
+    text = d.text(index.made)
+    place = d.at(index.made) + 1
+    d.put(place, Step("run", index.made, text, text))
+    d.put(place, Step("forget", index.made))
+    d.put(place, Step("sql", sql=f"DROP INDEX {index.identity}"))
 
 
 @harmless("cloned", mixes=False)

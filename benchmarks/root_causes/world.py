@@ -256,7 +256,10 @@ def take(connection: psycopg.Connection[Any], draft: Draft, step: Step) -> None:
         connection.execute(step.sql.encode())
         return
     unit = draft.units[step.key]
-    if step.how == "run":
+    if step.how == "forget":
+        sql, values = draft.tool.forget(unit)
+        connection.execute(sql.encode(), values)
+    elif step.how == "run":
         draft.tool.run(connection, unit, step.text, step.recorded)
     elif step.how == "mark":
         draft.tool.mark(connection, unit, step.recorded)
@@ -312,13 +315,17 @@ def repository(root: Path, draft: Draft) -> None:
             stream.append(commit("main", who, when, "Remove a migration", {}) + f"D {gone}\n".encode())
         else:
             path = draft.tool.path(draft.units[index])
-            stream.append(commit("main", who, when, "Correct a migration", {path: draft.tool.content(text)}))
+            stream.append(commit("main", who, when, "Correct a migration", {path: draft.tool.write(text)}))
     if draft.tool.name == "drizzle" and any(texts[-1] is None for texts in draft.git.values()):
         left = [
             (draft.units[i], texts[-1]) for i, texts in sorted(draft.git.items()) if texts[-1] is not None
         ]
         journal = {p: c for p, c in draft.tool.files(left).items() if p.endswith("_journal.json")}
         stream.append(commit("main", authors[0], after + dt.timedelta(days=90), "Journal", journal))
+    for old, new in draft.renumbered.items():
+        files = {draft.tool.path(draft.units[new]): draft.tool.write(draft.text(old))}
+        gone = f"D {draft.tool.path(draft.units[old])}\n".encode()
+        stream.append(commit("main", authors[0], after, "Renumber a migration", files) + gone)
     for key, text in draft.branch.items():
         units = (
             [*first, (draft.units[key], text)] if draft.tool.name == "drizzle" else [(draft.units[key], text)]
