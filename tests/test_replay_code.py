@@ -1,4 +1,4 @@
-"""Code migrations replayed through the tools themselves: real Alembic and Django projects, from PyPI."""
+"""Code migrations replayed through the tools themselves: real projects of Alembic, Django and Knex."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+import tools
 from project import Answer
 
 from auditkit import config
@@ -480,3 +481,71 @@ def test_django_another_order(django: Project) -> None:
         ("missing_migration", "three/migrations/0001_f.py", 6),
         ("out_of_order", "one/migrations/0001_f.py", 7),
     ]
+
+
+KNEX = {
+    "package.json": '{"private": true, "dependencies": {"knex": "3", "pg": "8"}}',
+    "knexfile.js": """\
+        module.exports = { development: { client: "pg", connection: process.env.APP_DATABASE } };
+        """,
+    "migrations/20240101000000_people.js": """\
+        exports.up = async function (knex) {
+          await knex.schema.createTable("people", (table) => {
+            table.bigIncrements("id");
+            table.text("email").notNullable();
+          });
+          await knex.schema
+            .createTable("notes", (table) => {
+              table.bigInteger("person").references("people.id");
+            });
+        };
+        exports.down = async () => {};
+        """,
+    "migrations/20240102000000_index.js": """\
+        exports.config = { transaction: false };
+        exports.up = async (knex) => {
+          await knex.raw("create index concurrently notes_person on notes (person)");
+          await knex.raw(`
+            create function count_notes(p bigint) returns bigint language sql stable
+            as $$ select count(*) from notes where person = p $$`);
+        };
+        exports.down = async () => {};
+        """,
+}
+
+
+def test_knex(tmp_path: Path, database: str) -> None:
+    project = Project(tmp_path, KNEX, database)
+    project.settings()
+    (tmp_path / "node_modules").symlink_to(tools.npm_package("knex", "3.1.0", "pg@8.13.1").parent)
+    words = psycopg.conninfo.conninfo_to_dict(database)
+    target = (
+        f"postgresql://{words['user']}@localhost/{words['dbname']}?host={words['host']}&port={words['port']}"
+    )
+    command = [str(tmp_path / "node_modules/.bin/knex"), "migrate:latest"]
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, "APP_DATABASE": target}, check=True)
+    document = project.audit()
+    assert (document["verdict"], document["deltas"]) == ("PASS", [])
+    project.sql("drop index notes_person")
+    project.sql("alter table people drop column email")
+    project.sql("create or replace function count_notes(p bigint) returns bigint language sql as 'select p'")
+    assert sorted((file, line) for _, _, file, line in project.findings()) == [
+        ("migrations/20240101000000_people.js", 2),
+        ("migrations/20240102000000_index.js", 3),
+        ("migrations/20240102000000_index.js", 4),
+    ]
+    project.write(
+        "migrations/20240103000000_elsewhere.js",
+        f"""\
+        const {{ Client }} = require("pg");
+        exports.up = async () => {{
+          const client = new Client({target!r});
+          await client.connect();
+          await client.query("create table never ()");
+        }};
+        exports.down = async () => {{}};
+        """,
+    )
+    with pytest.raises(NotTheShadow, match="knex was about to connect to "):
+        project.audit()
+    assert project.value("select to_regclass('never')") is None

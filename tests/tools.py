@@ -46,8 +46,8 @@ POSTGRES = {
 }
 
 
-def npm_package(name: str, version: str) -> Path:
-    """Install a package from npm and return its directory."""
+def npm_package(name: str, version: str, *beside: str) -> Path:
+    """Install a package from npm, with what it wants *beside* it (``pg@8.13.1``), and return its directory."""
     home = CACHE / "npm" / f"{name.replace('/', '+')}@{version}"
     package = home / "node_modules" / name
     with _only_one(home):
@@ -56,7 +56,7 @@ def npm_package(name: str, version: str) -> Path:
             home.mkdir(parents=True)
             (home / "package.json").write_text('{"private": true}')
             quiet = ["--ignore-scripts", "--no-audit", "--no-fund", "--no-save", "--loglevel=error"]
-            run([*_npm(), "install", *quiet, f"{name}@{version}"], cwd=home)
+            run([*_npm(), "install", *quiet, f"{name}@{version}", *beside], cwd=home)
             (home / "complete").touch()
     return package
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -24,7 +25,7 @@ from auditkit.errors import ToolFailed
 from auditkit.history.files import Migration, Migrations
 from auditkit.history.git import open_repository
 from auditkit.history.shadow.replayed import Step
-from auditkit.history.shadow.session import INSTALLED, Session, files_of, run
+from auditkit.history.shadow.session import DRIVERS, INSTALLED, Session, files_of, run
 from auditkit.history.trees import Disk
 
 if TYPE_CHECKING:
@@ -39,8 +40,8 @@ __all__ = ["TOOLS", "Code", "Tool", "code_of", "listed", "step_of", "text_of"]
 class Tool:
     """How one tool's migrations are run.
 
-    ``package`` is what an interpreter must have installed; ``work`` gives what the driver in
-    ``drivers/for_<name>.py`` is told of a project (the values are paths relative to its root, or plain
+    ``package`` is what an interpreter, or for ``node`` the project, must have installed; ``work`` gives what the driver in
+    ``drivers/for_<name>`` is told of a project (the values are paths relative to its root, or plain
     words); ``lists``: whether the tool knows of migrations that are in no folder of the project.
     """
 
@@ -48,6 +49,7 @@ class Tool:
     package: str
     work: Callable[[Migrations, Settings], Mapping[str, str]]
     lists: bool = False
+    node: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Code:
     """
 
     tool: str
-    python: str
+    program: tuple[str, ...]
     version: str
     root: Path
     commit: str | None
@@ -131,11 +133,25 @@ def _django(migrations: Migrations, settings: Settings) -> Mapping[str, str]:
     return {"folder": folder, "settings": module}
 
 
+def _knex(migrations: Migrations, settings: Settings) -> Mapping[str, str]:
+    """The nearest knexfile above the migrations."""
+    root = migrations.project.root
+    for folder in PurePosixPath(migrations.project.directories[0]).parents:
+        for name in ("knexfile.js", "knexfile.cjs"):
+            if (root / folder / name).is_file():
+                return {"folder": folder.as_posix(), "knexfile": f"./{name}"}
+    raise ToolFailed(
+        "no knexfile.js was found above the migrations (one in TypeScript cannot be loaded yet); "
+        "compare with another environment: --baseline NAME"
+    )
+
+
 TOOLS = {
     tool.name: tool
     for tool in (
         Tool("alembic", "alembic", _alembic),
         Tool("django", "django", _django, lists=True),
+        Tool("knex", "knex", _knex, node=True),
     )
 }
 
@@ -160,10 +176,11 @@ def code_of(migrations: Migrations, settings: Settings) -> Code | None:
             f"they are code ({migrations.tool}), which is not replayed yet; "
             "compare with another environment: --baseline NAME"
         )
-    python, version = _python(tool, migrations.project.root, settings)
+    find = _node if tool.node else _python
+    program, version = find(tool, migrations.project.root, settings)
     return Code(
         tool.name,
-        python,
+        (program, str(DRIVERS / ("run.js" if tool.node else "run.py"))),
         version,
         migrations.project.root,
         _commit(migrations),
@@ -199,6 +216,9 @@ def _commit(migrations: Migrations) -> str | None:
     return repository.resolve(migrations.ref)
 
 
+_SUPPORTING = (".py", ".ini", ".toml", ".cfg", ".sql", ".env", ".js", ".cjs", ".mjs", ".ts", ".json")
+
+
 def _support(migrations: Migrations) -> str:
     """A digest of the files beside the migrations: the environment script, helpers, the project's settings."""
     known = {migration.path for migration in migrations}
@@ -207,7 +227,7 @@ def _support(migrations: Migrations) -> str:
     for folder in dict.fromkeys(PurePosixPath(d).parent.as_posix() for d in migrations.project.directories):
         with files_of(root, _commit(migrations)) as place:
             for file in sorted(Disk(place, folder).files):
-                if file not in known and file.endswith((".py", ".ini", ".toml", ".cfg", ".sql", ".env")):
+                if file not in known and file.endswith(_SUPPORTING):
                     digest.update(
                         file.encode("utf-8", "surrogateescape") + b"\0" + _read(place / file) + b"\0"
                     )
@@ -236,6 +256,15 @@ def _python(tool: Tool, root: Path, settings: Settings) -> tuple[str, str]:
         f"{tool.package} is not installed for {', '.join(tried) or 'any Python'}; name the interpreter that has it "
         'in auditkit.toml: [migrations] python = ".venv/bin/python"'
     )
+
+
+def _node(tool: Tool, root: Path, settings: Settings) -> tuple[str, str]:
+    """Node.js, and the version of the tool that the project has installed."""
+    node, package = shutil.which("node"), root / "node_modules" / tool.package / "package.json"
+    if node is None or not package.is_file():
+        what = "node" if node is None else f"{tool.package} in node_modules"
+        raise ToolFailed(f"{what} was not found; install what the project needs: npm ci")
+    return node, str(json.loads(package.read_text("utf-8")).get("version"))
 
 
 def _interpreters(root: Path, settings: Settings) -> Iterable[str]:

@@ -39,7 +39,7 @@ ALIAS = "auditkit-shadow.invalid"
 #: Begins the path of a migration that is no file of the project but an installed package's.
 INSTALLED = "site-packages/"
 
-_DRIVER = Path(__file__).parent / "drivers" / "run.py"
+DRIVERS = Path(__file__).parent / "drivers"
 _URL = re.compile(r"(postgres(?:ql)?(?:\+\w+)?|postgis)://")
 _LAST_LINES = 4000
 
@@ -66,7 +66,7 @@ class Session:
             "url": _address(shadow),
         }
         self._said: IO[bytes] = tempfile.TemporaryFile(prefix="auditkit-")  # noqa: SIM115
-        command = [*_without_network(shadow), code.python, str(_DRIVER)]
+        command = [*_without_network(shadow), *code.program]
         try:
             self._process = subprocess.Popen(
                 command,
@@ -80,7 +80,7 @@ class Session:
                 env=_environment(code, shadow),
             )
         except OSError as error:
-            raise ToolFailed(f"{code.python} cannot be started; {error.strerror}") from None
+            raise ToolFailed(f"{code.program[0]} cannot be started; {error.strerror}") from None
         self._send(work)
 
     def __enter__(self) -> Session:
@@ -225,6 +225,9 @@ def files_of(root: Path, commit: str | None) -> Iterator[Path]:
             )
         with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
             archive.extractall(folder, filter="data")
+        packages = root.resolve() / "node_modules"
+        if packages.is_dir() and not Path(folder, "node_modules").exists():
+            Path(folder, "node_modules").symlink_to(packages)
         yield Path(folder).resolve()
 
 
