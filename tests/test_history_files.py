@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from auditkit.errors import ConfigError
 from auditkit.history.files import Migrations, blobs, find_project, load_migrations
+from auditkit.history.layouts import LAYOUTS
+from auditkit.history.ledgers import LEDGERS
 
 
 def make(root: Path, files: dict[str, str | bytes]) -> Path:
@@ -127,6 +129,66 @@ LAYOUT_CASES: dict[str, tuple[dict[str, str | bytes], list[tuple[str, str]]]] = 
     "node-pg-migrate": (
         {"package.json": '{"x": {"node-pg-migrate": "9"}}', "migrations/1704103200000_a.js": ""},
         [("1704103200000", "a")],
+    ),
+    "atlas": (
+        {"migrations/atlas.sum": "h1:x\n", "migrations/2_b.sql": "", "migrations/10.sql": ""},
+        [("10", ""), ("2", "b")],  # in the order of text
+    ),
+    "hasura": (
+        {
+            "hasura/migrations/default/1704103200000_a/up.sql": "",
+            "hasura/migrations/default/1704103200000_a/down.sql": "",
+            "hasura/migrations/default/1704103300000_b/up.sql": "",
+        },
+        [("1704103200000", "a"), ("1704103300000", "b")],
+    ),
+    "pgroll": (
+        {
+            "migrations/01_a.json": '{"name": "01_a", "operations": [{"sql": {"up": "select 1"}}]}',
+            "migrations/02_b.yaml": "operations:\n  - create_table:\n      name: b\n",
+        },
+        [("01_a", ""), ("02_b", "")],
+    ),
+    "postgres-migrations": (
+        {
+            "package.json": '{"x": {"postgres-migrations": "5"}}',
+            "migrations/10_b.sql": "",
+            "migrations/9-a.sql": "",
+        },
+        [("9", "a"), ("10", "b")],
+    ),
+    "efcore": (
+        {
+            "Data/Migrations/20240101000000_Init.cs": "",
+            "Data/Migrations/20240101000000_Init.Designer.cs": "",
+            "Data/Migrations/ShopContextModelSnapshot.cs": "",
+        },
+        [("20240101000000", "Init")],
+    ),
+    "sqitch": (
+        {
+            "sqitch.conf": "[core]\n\tengine = pg\n\ttop_dir = db\n",
+            "db/sqitch.plan": "%project=x\n\nb 2024-01-01T10:00:00Z Ann <a@b.c> # x\n@v1 2024-01-02T10:00:00Z Ann <a@b.c>\n"
+            "a/x [b !c] 2024-01-01T10:00:00Z Ann <a@b.c> # x\n",
+            "db/deploy/b.sql": "",
+            "db/deploy/a/x.sql": "",
+        },
+        [("b", ""), ("a/x", "")],
+    ),
+    "yoyo": (
+        {
+            "migrations/0002.b.py": "from yoyo import step\n__depends__ = {'0003.a'}\n",
+            "migrations/0003.a.sql": "select 1;",
+            "migrations/0003.a.rollback.sql": "",
+        },
+        [("0003.a", ""), ("0002.b", "")],
+    ),
+    "liquibase": (
+        {
+            "db/changelog.sql": "--liquibase formatted sql\n--changeset ann:1\nx;\n--changeset bob:2\ny;\n",
+            "db/other.sql": "z;",
+        },
+        [("db/changelog.sql::1::ann", ""), ("db/changelog.sql::2::bob", "")],
     ),
     "plain": ({"sql/10_b.sql": "", "sql/9_a.sql": ""}, [("9", "a"), ("10", "b")]),
     "alembic": (
@@ -464,3 +526,52 @@ def test_an_empty_repository_and_no_programs_started_by_its_settings(tmp_path: P
     migrations = load_migrations(tmp_path)
     assert migrations[0].git and migrations[0].git.untracked
     assert not (tmp_path / "started").exists()
+
+
+def test_every_layout_has_a_case() -> None:
+    assert set(LAYOUT_CASES) == set(LAYOUTS)
+
+
+def test_a_changelog_is_read_as_liquibase_reads_it(tmp_path: Path) -> None:
+    text = (
+        "--liquibase formatted sql logicalFilePath:shop.sql\n"  # line 1
+        "--property name:t value:users\n"
+        '--changeset "Ann B":one endDelimiter:/ runInTransaction:false\n'  # line 3
+        "create table ${t} (a int, b ${unknown});\n/\n"
+        "--rollback drop table users;\n"
+        "--ignoreLines:1\nnonsense\n"
+        "--ignoreLines:start\n--changeset x:y\n--ignoreLines:end\n"
+        "/* liquibase rollback\n drop this;\n*/\n"
+        "--preconditions onFail:HALT\n"
+        "-- stays\nselect 1\n/\n"  # lines 16 to 18
+        "--changeset ann:2 dbms:mysql,h2\nselect 2;\n"
+        "--changeset ann:3 dbms:!mysql\n--validCheckSum: 9:ab\nselect 3;\n"
+    )
+    make(tmp_path, {"db/a.sql": text})
+    migrations = load_migrations(tmp_path)
+    assert [m.version for m in migrations] == ["shop.sql::one::Ann B", "shop.sql::3::ann"]
+    assert [m.transactional for m in migrations] == [False, True]
+    assert [(s.line, s.text) for s in migrations[0].statements] == [
+        (4, "create table users (a int, b ${unknown})"),
+        (17, "-- stays\nselect 1"),
+    ] or [(s.line, s.text.strip()) for s in migrations[0].statements]
+    assert "9:ab" in (LEDGERS["liquibase"].checksums or (lambda _: None))(migrations[1])  # type: ignore[operator]
+
+
+def test_an_edit_of_one_changeset_is_not_one_of_its_neighbours(tmp_path: Path) -> None:
+    head = "--liquibase formatted sql\n"
+    first, second = "--changeset ann:1\nselect 1;\n", "--changeset ann:2\nselect 2;\n"
+    make(tmp_path, {"db/a.sql": head + first})
+    git(tmp_path, "init", "-q")
+    commit(tmp_path, "One")
+    make(tmp_path, {"db/a.sql": head + first + second})
+    commit(tmp_path, "Two")
+    make(tmp_path, {"db/a.sql": head + first.replace("select 1", "select 10") + second})
+    commit(tmp_path, "Edit")
+    one, two = load_migrations(tmp_path)
+    assert one.git and two.git and one.added and two.added
+    assert (one.added.subject, [c.subject for c in one.git.edited_later]) == ("One", ["Edit"])
+    assert (two.added.subject, two.git.edited_later) == ("Two", ())
+    (blob,) = blobs(load_migrations(tmp_path), one)
+    assert (blob.commit.subject, [s.text for s in blob.migration.statements]) == ("One", ["select 1"])
+    assert blobs(load_migrations(tmp_path), two) == []

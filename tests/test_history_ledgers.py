@@ -15,7 +15,7 @@ import pytest
 from auditkit.connect import connect
 from auditkit.history.checksums import siphash13
 from auditkit.history.ledgers import LEDGERS, choose, find_ledgers, not_detectable, read_history, read_ledgers
-from auditkit.history.migration import Migration
+from auditkit.history.migration import Migration, Migrations, Project
 
 HISTORIES = Path(__file__).parent / "histories"
 
@@ -310,3 +310,51 @@ def test_what_a_ledger_cannot_show_is_listed() -> None:
     assert not_detectable(None) == ()
     assert any("edits" in item for item in not_detectable("dbmate"))
     assert any("skipped" in item for item in not_detectable("golang-migrate"))
+
+
+def test_of_two_ledgers_of_one_tool_the_one_with_the_files_versions_is_taken(database: str) -> None:
+    for schema, version in (("aaa", 1), ("old", 1), ("shop", 20240101000000)):
+        execute(
+            database,
+            f"CREATE SCHEMA {schema}",
+            f"CREATE TABLE {schema}.schema_migrations (version bigint PRIMARY KEY, inserted_at timestamp)",
+            f"INSERT INTO {schema}.schema_migrations SELECT n, now() FROM generate_series({version}, {version + 1}) n",
+        )
+    execute(database, "INSERT INTO aaa.schema_migrations VALUES (7)")
+    file = Migration("20240101000000", "init", "m/20240101000000_init.exs", None)
+    with connect(database) as connection:
+        records = read_ledgers(connection)
+    assert choose(records, "ecto").table == "aaa.schema_migrations"
+    assert (
+        choose(records, Migrations(Project(Path(), "ecto", ("m",)), (file,))).table
+        == "shop.schema_migrations"
+    )
+
+
+def test_who_and_how_far_are_read_where_a_tool_records_them(database: str) -> None:
+    load(database, "yoyo")
+    load(database, "atlas")
+    load(database, "sqitch")
+    load(database, "pgroll")
+    with connect(database) as connection:
+        records = {record["tool"]: record["rows"] for record in read_ledgers(connection)}
+    assert [(r["applied_by"], r["recorded_as"]) for r in records["yoyo"]] == [("ann@build-7", "run")]
+    assert [(r["recorded_as"], r["done"], r["total"]) for r in records["atlas"]] == [
+        ("baseline", 0, 0),
+        ("run", 1, 3),
+    ]
+    assert records["atlas"][1]["note"] == "1 of 3 statements applied, then: boom"
+    assert {r["version"]: r["applied_by"] for r in records["sqitch"]} == {
+        "users": "Ann <ann@example.org>",
+        "users#2": "Ann <ann@example.org>",
+        "broken": "Bob <bob@example.org>",
+    }
+    assert [(r["recorded_as"], r["statements"]) for r in records["pgroll"]] == [
+        ("run", None),
+        ("captured", ["create index by_hand on users (id)"]),
+        ("run", ["create table more ()"]),
+    ]
+    execute(database, "REVOKE ALL ON _yoyo_log FROM PUBLIC", "DROP TABLE _yoyo_log")
+    with connect(database) as connection:
+        (row,) = next(r["rows"] for r in read_ledgers(connection) if r["tool"] == "yoyo")
+    assert (row["applied_by"], row["state"]) == (None, "applied")

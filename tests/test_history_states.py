@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from auditkit.history import checksums
 from auditkit.history.files import Blob, Migration, Migrations, Project, load_migrations
 from auditkit.history.git import Commit
 from auditkit.history.ledgers import History, choose
@@ -328,3 +329,57 @@ def test_every_row_and_every_file_is_accounted_for_once(
 def test_statements_joined_can_be_split_again() -> None:
     texts = ["select 1 -- no end", "/* c */ select 2", "select '\n;'"]
     assert [statement.text for statement in split(join(texts))] == texts
+
+
+def atlas_rows(*files: tuple[str, str], **more: Any) -> list[dict[str, Any]]:
+    """The rows that Atlas writes when these files (version_name, text) are applied in this order."""
+    rows = []
+    for number in range(len(files)):
+        name, _ = files[number]
+        version, _, described = name.partition("_")
+        before = sorted(f"{n}.sql" for n, _ in files[: number + 1] if n <= name)
+        texts = {f"{n}.sql": text.encode() for n, text in files}
+        hashed = checksums.atlas([(n, texts[n]) for n in before])
+        rows.append(row(version, described, checksum=hashed, position=number, **more))
+    return rows
+
+
+def test_atlas_hashes_cover_all_earlier_files() -> None:
+    # printf 1_a.sqlx | sha256sum | xxd -r -p | base64
+    assert checksums.atlas([("1_a.sql", b"x")]) == "Hvvl8rkzMSW09daWNwro0paiq4nK2pNEOvw2htglVbE="
+    rows = atlas_rows(
+        ("1_a", "create table a ();"), ("2_b", "create table b ();"), ("3_c", "create table c ();")
+    )
+    assert shown(hold([A, B, C], rows, "atlas")) == ["1 a applied", "2 b applied", "3 c applied"]
+    # The first edit is seen, and after it nothing can be told …
+    other = file("2", "b", "create table b (x int);")
+    result = hold([A, other, C], rows, "atlas")
+    assert shown(result) == ["1 a applied", "2 b edited", "3 c applied"]
+    assert result.rows[2].cells["p"].content is None
+    # … unless git knows what the file said.
+    blob = Blob(Commit("c" * 40, "Ann", "2024-01-01T00:00:00Z", "2024-01-01T00:00:00Z", "Add"), B)
+    result = hold([A, other, C], rows, "atlas", earlier=lambda m: [blob] if m.version == "2" else ())
+    assert shown(result) == ["1 a applied", "2 b edited", "3 c applied"]
+    assert (result.rows[1].cells["p"].blob, result.rows[2].cells["p"].content) == (blob, "identical")
+
+
+def test_atlas_a_file_added_before_applied_ones_is_no_edit_of_them() -> None:
+    rows = atlas_rows(("1_a", "create table a ();"), ("3_c", "create table c ();"))
+    assert shown(hold([A, B, C], rows, "atlas")) == ["1 a applied", "2 b pending", "3 c applied"]
+    rows = atlas_rows(
+        ("1_a", "create table a ();"), ("3_c", "create table c ();"), ("2_b", "create table b ();")
+    )
+    assert shown(hold([A, B, C], rows, "atlas")) == ["1 a applied", "2 b out_of_order", "3 c applied"]
+
+
+def test_what_a_baseline_covers_is_not_pending() -> None:
+    rows = [
+        row("2", "<< Flyway Baseline >>", recorded_as="baseline", note="baseline", position=1),
+        row("3", "c", position=2),
+    ]
+    result = hold([A, C, file("4", "d", "")], rows, "flyway")
+    assert shown(result) == ["1 a applied", "3 c applied", "4 d pending"]
+    assert result.rows[0].cells["p"].notes == ("covered by the baseline 2: recorded as applied, not run",)
+    assert result.environment("p").notes == (
+        "migrations up to version 2 are recorded as a baseline, not run",
+    )

@@ -100,6 +100,8 @@ def _recognise_loose(tree: Tree, folders: Mapping[str, list[str]], add: Callable
             sample = tree.read(join(folder, name) for name in sql[:3]).values()
             text = b"\n".join(content for content in sample if isinstance(content, bytes))
             tool = next((name for name, mark in _MARKS.items() if mark.search(text)), None)
+            if tool is None and any(_is_yoyo(tree, join(folder, name)) for name in files):
+                tool = "yoyo"
             if tool:
                 add(tool, folder)
             elif '"postgres-migrations"' in packages and last in _PLAIN_FOLDERS:

@@ -294,35 +294,40 @@ class _Side:
         """
         recorded = {row["version"]: row for row in rows}
         here = {migration.version for migration in self.migrations}
-        present: list[tuple[str, bytes]] = []
-        applied: list[tuple[str, bytes]] = []
+        known: list[
+            tuple[int | None, str, bytes]
+        ] = []  # position in the ledger (None: not in it), name, text
         for migration in sorted(self.migrations, key=lambda item: item.path):
             name = migration.path.rpartition("/")[2]
             row = recorded.get(migration.version)
+            position = row["position"] or 0 if row else None
             if row is None or not row["checksum"]:
-                present.append((name, migration.raw))
-                if row is not None:
-                    applied.append((name, migration.raw))
+                known.append((position, name, migration.raw))
                 continue
             if any(version < migration.version for version in recorded.keys() - here):
                 return  # a file before this one is gone
+            # What was there when it was hashed: all of them, those in the ledger, those in it by then.
+            befores = [
+                [(n, text) for _, n, text in known],
+                [(n, text) for place, n, text in known if place is not None],
+                [(n, text) for place, n, text in known if place is not None and place < (position or 0)],
+            ]
             texts: list[tuple[bytes, Blob | None]] = [(migration.raw, None)]
             texts += [(blob.migration.raw, blob) for blob in self.earlier(migration)]
-            found = [
+            hashed = row["checksum"].removeprefix("h1:")
+            fitting = [
                 (raw, blob)
                 for raw, blob in texts
-                if row["checksum"].removeprefix("h1:")
-                in {atlas([*before, (name, raw)]) for before in (present, applied)}
+                if any(atlas([*before, (name, raw)]) == hashed for before in befores)
             ]
-            if not found:
+            if not fitting:
                 self.chain[migration.path] = ("different", None)
                 return
-            raw, blob = found[0]
+            raw, blob = fitting[0]
             then = blob.migration.sql if blob else None
             effect = same_effect([then], [migration.sql or ""]) if then is not None else "identical"
             self.chain[migration.path] = (effect, blob)
-            present.append((name, raw))
-            applied.append((name, raw))
+            known.append((position, name, raw))
 
     def _pair(self, index: int, number: int, cell: Cell) -> None:
         self.cells[index] = cell
