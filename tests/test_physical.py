@@ -41,6 +41,7 @@ def test_tombstones_values_that_rows_lack_and_labels_between_others(server: Serv
     assert [entry[:2] for entry in found.physical["missing"]] == [[table.oid, 4]]
     assert [label for _, label, _ in found.physical["labels"]] == ["b"]
     assert found.physical["counters"] == {"public.django_migrations": 2}
+    assert found.physical["vacant"] == 1, "the deleted row's place"
     assert found.physical["system"].isdigit()
     path = found.save(tmp_path / "physical.snapshot")
     assert Snapshot.load(path).physical == found.physical

@@ -725,6 +725,34 @@ SCENARIOS += [
         order=ALL + " 11&",
         files={"11": ("cic", "create index concurrently by_email on app.users (email);")},
     ),
+    *(
+        Scenario(
+            f"55n one ledger row written again, {number}",
+            f"update supabase_migrations.schema_migrations set name = name where version = '{version(number)}'",
+            order=ALL + " 11",
+            files=TAGS,
+        )
+        for number in ("03", "06", "07", "09", "11")
+    ),
+    Scenario(
+        "55n rights given again by a script",
+        "grant usage on schema app to postgres\ngrant execute on all functions in schema app to postgres\n"
+        "comment on function app.touch() is 'again'\ncomment on function app.touch() is null",
+        order=ALL + " 11 12",
+        files=TRIGGER
+        | {
+            "12": (
+                "more",
+                "create function app.one() returns int language sql as 'select 1';\n"
+                "create function app.two() returns int language sql as 'select 2';",
+            )
+        },
+    ),
+    Scenario(
+        "55n made by an older tool, each statement for itself",
+        order="01 02 03& 04 05 06& 07 08 09& 10 11&",
+        files=TAGS,
+    ),
     # --- by hand first, by migration then
     Scenario(
         "22 table and index captured",

@@ -46,7 +46,8 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
     Keys, each only if it could be read: ``system`` (the cluster's identifier, kept by physical copies), ``database``
     (its oid), ``dropped`` and ``missing`` (``[relation, column number, transaction]`` of dropped columns, and of
     columns that old rows lack because they were added with a default), ``labels`` (``[type, label, transaction]`` of
-    enum labels that were added later), ``counters`` (ledger → the last id handed out).
+    enum labels that were added later), ``counters`` (ledger → the last id handed out), ``vacant`` (how many places
+    rows of ledgers have left: none if no row was ever updated or deleted).
     """
     found: dict[str, Any] = {}
     with _allowed():
@@ -63,7 +64,24 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
             names = [f"{ledger['schema']}.{ledger['table']}" for ledger in snapshot.ledgers]
             counters = connection.execute(_COUNTERS, [names]).fetchall()
             found["counters"] = {name: last for name, last in counters if last is not None}
+        with _allowed():
+            found["vacant"] = sum(
+                _vacant(connection, ledger) for ledger in snapshot.ledgers if ledger["rows"]
+            )
     return found
+
+
+def _vacant(connection: psycopg.Connection[Any], ledger: dict[str, Any]) -> int:
+    """How many places of its pages a ledger has left: an updated row moves to a new one, a deleted one leaves its."""
+    from psycopg import sql
+
+    table = sql.Identifier(ledger["schema"], ledger["table"])
+    query = sql.SQL(
+        "SELECT coalesce(sum(last - rows), 0)::int4 FROM (SELECT count(*) AS rows, max((place::point)[1]) AS last "
+        "FROM (SELECT ctid::text::point AS place FROM {}) AS t GROUP BY (place::point)[0]) AS pages"
+    ).format(table)
+    row = connection.execute(query).fetchone()
+    return int(row[0]) if row else 0
 
 
 @contextlib.contextmanager

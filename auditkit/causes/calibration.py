@@ -149,7 +149,8 @@ def calibrate(case: Case) -> Calibration:
             ran = {e.label: xid for xid, entries in reversed(by_xid.items()) for e in entries}
             if link.needs_ledger and link.name != "adjacent":
                 ran |= {e.label: e.xmin for e in kept if e.xmin is not None}
-            known = _by_ledger(recorded) | by_xid  # a repair of many versions shows itself by their ids, too
+            # A repair of many versions shows itself by their ids, too; and a migration that ran again has two rows.
+            known = _superseded(case) | _by_ledger(recorded) | by_xid
             reach = {e.label: _used(replay, case, e) for e in case.entries}
             return Calibration(link.name, rate, f"{says}.", known, reasons, ran, times, reach)
         if best is None:
@@ -175,6 +176,12 @@ def _by_ledger(entries: Iterable[Entry]) -> dict[int, list[Entry]]:
         if entry.xmin is not None:
             found.setdefault(entry.xmin, []).append(entry)
     return found
+
+
+def _superseded(case: Case) -> dict[int, list[Entry]]:
+    """The transactions of all ledger rows, also of those that are no migration's last."""
+    rows = [row for ledger in case.actual.ledgers for row in ledger["rows"]]
+    return {row["xmin"]: [] for row in rows if row["xmin"] is not None}
 
 
 # --- what the replay says of each row ----------------------------------------------------------------

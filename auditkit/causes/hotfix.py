@@ -9,7 +9,7 @@ and only rows whose migration is known to have run in another transaction.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,8 +20,13 @@ from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.search import Search, counted, listed, name_of
 from auditkit.history.shadow import Change, Replay
 
-#: Kinds that belong to the cluster or the installation, or whose rows maintenance writes.
-_OTHERS = frozenset({"database", "extension", "index", "sequence", "subscription"})
+#: Kinds that belong to the cluster or the installation, or whose rows maintenance writes; and those of which nothing
+#: changes but grants, which provisioning scripts give again and again.
+_OTHERS = frozenset({"database", "default acl", "extension", "index", "schema", "sequence", "subscription"})
+#: Rows that are stored anew whenever the same is said again: a default, be it in other words; a comment; a label.
+_SAID_AGAIN = frozenset({"pg_attrdef", "pg_description", "pg_seclabel"})
+#: A transaction that wrote so many functions or types granted something on all of them.
+_GRANTED = 3
 #: Links that tell a migration's own transaction from the next one.
 SURE = frozenset({"exact", "commit-time"})
 #: SQL that leaves what is there already as it is.
@@ -46,12 +51,18 @@ def hotfixes(search: Search) -> None:
     if replay is None or not search.calibration.trusted or not search.case.ledger_readable:
         return
     told = {key for finding in search.findings for key in finding.objects}
+    settled = {finding.entry.label for finding in search.findings if finding.entry}
     told |= {key for delta in search.case.deltas for key in (delta.key, *delta.children)}
     # What was written together with a difference is a part of that: a column when its partition is detached.
     known = {x for key in told for x in search.calibration.foreign(search.actual(key))}
-    written = [w for w in _foreign(search, replay) if w.row.key not in told and w.row.xid not in known]
+    written = [
+        w
+        for w in _foreign(search, replay)
+        if w.row.key not in told and w.row.xid not in known and w.row.entry.label not in settled
+    ]
+    granted = _granted(written)
     _captured(search, replay, [w for w in written if w.early])
-    _reverted(search, replay, [w for w in written if not w.early])
+    _reverted(search, replay, [w for w in written if not w.early and w.row.xid not in granted])
     _dropped_again(search, replay, told)
 
 
@@ -74,6 +85,14 @@ def _foreign(search: Search, replay: Replay) -> Iterator[Written]:
             yield written
 
 
+def _granted(written: Iterable[Written]) -> set[int]:
+    """The transactions that wrote many objects on which rights are given: GRANT … ON ALL FUNCTIONS."""
+    found = Counter(
+        w.row.xid for w in written if w.row.catalog in ("pg_proc", "pg_type") and w.row.key[0] != "table"
+    )
+    return {xid for xid, count in found.items() if count >= _GRANTED}
+
+
 def _telling(row: Row, here: Fact, rebuilt: set[int]) -> bool:
     """Whether only a change of the object writes this row.
 
@@ -81,8 +100,8 @@ def _telling(row: Row, here: Fact, rebuilt: set[int]) -> bool:
     """
     if row.catalog in UNSTEADY or here.kind in _OTHERS or KINDS[here.kind].cluster_wide:
         return False
-    if row.catalog == "pg_attrdef":
-        return False  # stored anew whenever it is set, be it in other words that mean the same
+    if row.catalog in _SAID_AGAIN:
+        return False
     if here.kind != "table constraint" or row.catalog != "pg_constraint":
         return True
     definition = str(here.attributes.get("definition"))
@@ -102,7 +121,8 @@ def _rewritten(search: Search, row: Row, replay: Replay) -> bool:
     missing = {(oid, number) for oid, number, _ in search.case.actual.physical.get("missing", ())}
     made = next((c for c in replay.timeline.get(row.key, ()) if c.fact is not None), None)
     statement = (made.statement or "" if made else "").lower()
-    valued = "default" in statement or statement.endswith("…")
+    domain = search.case.actual.get("type", str(meant.attributes.get("type"))) is not None
+    valued = domain or "default" in statement or statement.endswith("…")
     return valued and not statement.startswith("create") and (here.oid, here.subid) not in missing
 
 
@@ -159,17 +179,31 @@ def _captured(search: Search, replay: Replay, written: list[Written]) -> None:
 
 def _why_captured(search: Search, replay: Replay, entry: Entry, found: list[Written]) -> str | None:
     """What shows that the migration found it there; None if its ledger row may simply be younger than its run."""
-    if any(_NO_OP.search(c.statement or "") for w in found if (c := _change(search, replay, w.row))):
-        return "Its statement leaves what is there already as it is."
-    ran, xids = search.calibration.ran, {w.row.xid for w in found}
-    step = _step(search, replay, entry)
-    before = [e for e in search.case.entries if 0 <= _step(search, replay, e) < step and e.label in ran]
-    last = max(before, key=lambda e: _step(search, replay, e), default=None)
-    if last is not None and all(older(xid, ran[last.label]) for xid in xids):
+    ran, place = search.calibration.ran, _intended(entry)
+    # Migrations whose own rows bear the transaction of their ledger row: that was not written again since.
+    linked = [r.entry for r in rows_of(search.case, replay) if r.xid == ran.get(r.entry.label)]
+    before = [e for e in search.case.entries if 0 <= _intended(e) < place and e.label in ran]
+    if not before:
+        return None  # a baseline: what was there before migrations were
+    last = max((e for e in linked if e in before), key=_intended, default=None)
+    if last is not None and all(older(w.row.xid, ran[last.label]) for w in found):
         return f"It was there before {last.label} ran, which comes earlier."
-    if len(xids) > 1:
-        return f"{len(xids)} transactions made it; the migration would have run in one."
-    return None
+    if search.case.actual.physical.get("vacant") or not all(
+        _NO_OP.search(c.statement or "") for w in found if (c := _change(search, replay, w.row))
+    ):
+        return None
+    # A tool that commits each statement would leave the same: did it link the migration before this one?
+    telling = {r.entry.label for r in rows_of(search.case, replay)}
+    beside = max((e for e in before if e.label in telling), key=_intended, default=None)
+    return (
+        None
+        if beside is not None and beside not in linked
+        else "Its statement leaves what is there already as it is."
+    )
+
+
+def _intended(entry: Entry) -> int:
+    return -1 if entry.intended is None else entry.intended
 
 
 # --- taken back ----------------------------------------------------------------------------------------
