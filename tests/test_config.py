@@ -173,6 +173,22 @@ def test_a_password_in_the_file_is_refused_and_not_repeated(
     assert "holds a password" in str(caught.value) or "cannot be parsed" in str(caught.value)
 
 
+def test_variables_for_a_migration_tool(tmp_path: Path) -> None:
+    read = load(
+        tmp_path, '[migrations]\nrun_code = false\nenvironment = { DB_URL = "{shadow}", DEBUG = "1" }\n'
+    )
+    assert (read.run_code, read.code_environment) == (False, {"DB_URL": "{shadow}", "DEBUG": "1"})
+    for value, says in (
+        ("5", "must be a text in quotes"),
+        (
+            '"postgresql://app@db.example.com/prod"',
+            "names a server; migrations are replayed on the shadow only",
+        ),
+    ):
+        with pytest.raises(ConfigError, match=rf"\[migrations\] environment: DB_URL: {says}"):
+            load(tmp_path, f"[migrations]\nenvironment = {{ DB_URL = {value} }}\n")
+
+
 def test_an_address_in_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     text = '[environments]\nproduction = { url_env = "APP_DB_URL" }\n'
     monkeypatch.delenv("APP_DB_URL", raising=False)
