@@ -47,8 +47,11 @@ HISTORY: dict[str, str] = {
     "checksum": "str",
     "statements": "object",  # list of str where the ledger stores them
     "xmin": "Int64",
-    "applied_by": "str",
+    "applied_by": "str",  # as the tool knows that person
     "note": "str",
+    "recorded_as": "str",  # run, marked (not run), baseline, captured (seen by the tool, not made with it)
+    "done": "Int64",  # statements (Prisma: steps) that were run …
+    "total": "Int64",  # … of how many, where the tool counts them
 }
 
 #: ``auditkit.blame``: one row per part of an object.

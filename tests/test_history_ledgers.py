@@ -14,7 +14,15 @@ import pytest
 
 from auditkit.connect import connect
 from auditkit.history.checksums import siphash13
-from auditkit.history.ledgers import LEDGERS, choose, find_ledgers, not_detectable, read_history, read_ledgers
+from auditkit.history.ledgers import (
+    LEDGERS,
+    choose,
+    find_ledgers,
+    not_detectable,
+    own_tables,
+    read_history,
+    read_ledgers,
+)
 from auditkit.history.migration import Migration, Migrations, Project
 
 HISTORIES = Path(__file__).parent / "histories"
@@ -358,3 +366,12 @@ def test_who_and_how_far_are_read_where_a_tool_records_them(database: str) -> No
     with connect(database) as connection:
         (row,) = next(r["rows"] for r in read_ledgers(connection) if r["tool"] == "yoyo")
     assert (row["applied_by"], row["state"]) == (None, "applied")
+
+
+def test_what_a_tool_keeps_beside_its_ledger_is_no_part_of_the_schema(database: str) -> None:
+    for tool in ("liquibase", "yoyo", "sqitch"):
+        load(database, tool)
+    with connect(database) as connection:
+        kept = {table for record in read_ledgers(connection) for table in own_tables(record)}
+    assert {"public.databasechangelog", "public.databasechangeloglock", "public._yoyo_log"} <= kept
+    assert {"sqitch.changes", "sqitch.events"} <= kept

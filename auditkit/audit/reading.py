@@ -283,13 +283,13 @@ def unreachable(name: str, error: AuditError) -> dict[str, Any]:
 def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     """What is compared: all but the platform's own schemas, the ledger, and what the settings exclude."""
     from auditkit.catalog.compare import Scope
-    from auditkit.history import platform
+    from auditkit.history import ledgers, platform
     from auditkit.history.witnesses import ddl_log
 
     managed: frozenset[str] = frozenset()
     if any(platform.is_supabase(snapshot) for snapshot in snapshots):
         managed = frozenset(platform.MANAGED_SCHEMAS)
-    tables = {f"{r['schema']}.{r['table']}" for s in snapshots for r in s.ledgers}
+    tables = {table for s in snapshots for r in s.ledgers for table in ledgers.own_tables(r)}
     # A log of changes is no change: its schema is counted as managed, like a platform's.
     logs = {place[0] for s in snapshots if (place := ddl_log.place(s))}
     return Scope(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from auditkit.errors import ConfigError
 from auditkit.history.files import Migration, Migrations
+from auditkit.history.layouts import LAYOUTS
 
 __all__ = ["Draft", "Part", "draft", "write"]
 
@@ -126,12 +127,13 @@ def draft(migrations: Migrations, name: str, parts: Sequence[Part], *, title: st
     """The files that do what *parts* say, named to run after all that are there.
 
     Raises:
-        ConfigError: the tool's migrations are programs.
+        ConfigError: the tool's migrations are programs, or listed elsewhere.
     """
     convention = _CONVENTIONS.get(migrations.tool)
     if convention is None:
         raise ConfigError(
-            f"migrations of {migrations.tool} are programs, which auditkit does not write; take the statements of "
+            f"auditkit does not write migrations of {migrations.tool}"
+            f"{' (they are programs)' if LAYOUTS[migrations.tool].code else ''}; take the statements of "
             "`auditkit diff migrations ENV --sql` into one"
         )
     drafts: list[Draft] = []

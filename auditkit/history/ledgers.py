@@ -28,6 +28,7 @@ __all__ = [
     "LedgerTable",
     "choose",
     "find_ledgers",
+    "own_tables",
     "read_history",
     "read_ledgers",
 ]
@@ -46,7 +47,8 @@ class Ledger:
     ``optional`` are others that may be. ``names``: the table must be called one of these, for columns that
     fit many tables. The fields from ``version`` to ``total`` are SQL expressions over the row ``t``, what
     they mean is said in ``read_ledgers``. ``source``: what ``t`` is, if not the table as it stands; it
-    gives a column ``xmin``. ``companion`` is a table of the same schema that knows more: where it can be
+    gives a column ``xmin``. ``keeps``: the tool's other tables in that schema (``{table}``: the ledger's name),
+    which are no part of the schema either. ``companion`` is a table of the same schema that knows more: where it can be
     read, the expressions in ``beside`` take the place of those above.
     ``identify`` splits what the ledger calls a migration into version and name. ``checksums`` gives every
     checksum under which the tool accepts a migration (None: this one's cannot be told); None if the tool
@@ -72,6 +74,7 @@ class Ledger:
     total: str = "NULL"
     where: str = "true"
     source: str = "{table} AS t"
+    keeps: tuple[str, ...] = ()
     companion: str = ""
     beside: Mapping[str, str] = field(default_factory=dict)
     identify: Callable[[str], tuple[str, str]] | None = None
@@ -111,6 +114,7 @@ LEDGERS: dict[str, Ledger] = {
             {"version": _TEXT, "statements": r"text\[\]", "name": _TEXT},
             # Columns of hosted projects.
             optional=frozenset({"created_by", "idempotency_key", "rollback"}),
+            keeps=("seed_files",),
             version="t.version",
             name="coalesce(t.name, '')",
             statements="t.statements",
@@ -191,6 +195,7 @@ LEDGERS: dict[str, Ledger] = {
             optional=frozenset(
                 {"description", "comments", "tag", "liquibase", "contexts", "labels", "deployment_id"}
             ),
+            keeps=("{table}lock",),
             version="t.filename || '::' || t.id || '::' || t.author",
             state="CASE t.exectype WHEN 'FAILED' THEN 'failed' WHEN 'SKIPPED' THEN 'rolled_back' "
             "ELSE 'applied' END",
@@ -256,6 +261,7 @@ LEDGERS: dict[str, Ledger] = {
             "rails",
             {"version": _VARCHAR},
             names=("schema_migrations",),
+            keeps=("ar_internal_metadata",),
             version="t.version",
             not_detectable=(_NO_EDITS, _NO_TIME, _NO_ORDER),
         ),
@@ -343,6 +349,7 @@ LEDGERS: dict[str, Ledger] = {
         Ledger(
             "knex",
             {"id": _INT, "name": _VARCHAR, "batch": _INT, "migration_time": _TIME},
+            keeps=("{table}_lock",),
             version="t.name",
             identify=_file_stem,
             position="t.id",
@@ -352,6 +359,7 @@ LEDGERS: dict[str, Ledger] = {
         Ledger(
             "typeorm",
             {"id": _INT, "timestamp": "bigint", "name": _VARCHAR},
+            keeps=("typeorm_metadata",),
             version="t.timestamp::text",
             name="regexp_replace(t.name, '[0-9]{{13}}$', '')",
             position="t.id",
@@ -392,6 +400,7 @@ LEDGERS: dict[str, Ledger] = {
         Ledger(
             "yoyo",
             {"migration_hash": _VARCHAR, "migration_id": _VARCHAR, "applied_at_utc": _TIME},
+            keeps=("_yoyo_log", "_yoyo_version", "yoyo_lock"),
             version="t.migration_id",
             position="row_number() OVER (ORDER BY t.applied_at_utc, t.migration_id)",
             applied_at="t.applied_at_utc AT TIME ZONE 'UTC'",
@@ -422,6 +431,7 @@ LEDGERS: dict[str, Ledger] = {
                 "planner_email": "text",
             },
             # A change that was reworked is there twice; the plan counts in the same way.
+            keeps=("projects", "releases", "tags", "dependencies", "events"),
             version="t.change || CASE WHEN t.failed THEN '' ELSE coalesce('#' || nullif("
             "row_number() OVER (PARTITION BY t.failed, t.project, t.change ORDER BY t.committed_at), 1), '') END",
             source="(SELECT *, false AS failed, xmin AS xmin FROM {table}) AS t",
@@ -466,6 +476,19 @@ LEDGERS: dict[str, Ledger] = {
             "jsonb_each(CASE jsonb_typeof(v.cli_state -> 'migrations') WHEN 'object' "
             "THEN v.cli_state -> 'migrations' ELSE '{{}}' END) AS d, "
             "jsonb_each(CASE jsonb_typeof(d.value) WHEN 'object' THEN d.value ELSE '{{}}' END) AS m) AS t",
+            keeps=(
+                "hdb_metadata",
+                "hdb_action_log",
+                "hdb_cron_events",
+                "hdb_cron_event_invocation_logs",
+                "hdb_scheduled_events",
+                "hdb_scheduled_event_invocation_logs",
+                "hdb_schema_notifications",
+                "hdb_source_catalog_version",
+                "hdb_event_log",
+                "event_log",
+                "event_invocation_logs",
+            ),
             version="t.version",
             state="CASE t.dirty WHEN 'true' THEN 'failed' ELSE 'applied' END",
             note="CASE t.db WHEN 'default' THEN NULL ELSE 'recorded for the database ' || t.db END",
@@ -484,6 +507,7 @@ LEDGERS: dict[str, Ledger] = {
                 "resulting_schema": "jsonb",
             },
             optional=frozenset({"migration_type"}),
+            keeps=("pgroll_version",),
             version="t.name",
             # What was changed without pgroll, and its event trigger saw.
             where="true",
@@ -767,6 +791,13 @@ def choose(records: Iterable[Mapping[str, Any]], project: str | Migrations | Non
 
 def _label(record: Mapping[str, Any]) -> str:
     return f"{record['schema']}.{record['table']}"
+
+
+def own_tables(record: Mapping[str, Any]) -> set[str]:
+    """What a tool keeps for itself, as schema.table: its ledger, given as ``read_ledgers`` does, and more."""
+    ledger = LEDGERS.get(record["tool"])
+    names = [name.format(table=record["table"]) for name in ledger.keeps] if ledger else []
+    return {f"{record['schema']}.{name}" for name in (record["table"], *names)}
 
 
 def not_detectable(tool: str | None) -> Sequence[str]:
