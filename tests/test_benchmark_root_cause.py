@@ -72,7 +72,7 @@ def roles(server: Server) -> Iterator[None]:
 def test_histories_run_and_make_what_they_say(
     server: Server, roles: None, databases: Callable[..., str], style: str
 ) -> None:
-    history = generate(style, 80, 3)
+    history = generate(style, 60, 3)
     with psycopg.connect(databases(), autocommit=True) as connection:
         connection.execute("SET client_min_messages = error")
         connection.execute(PLATFORM)

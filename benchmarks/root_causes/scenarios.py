@@ -88,7 +88,6 @@ def by_hand(
             objects(thing),
             live=live,
             bare=less,
-            accept=(NEVER_RAN,) if less == OPEN else (),
         )
 
     scenario(name, "manual")(inflict)
@@ -731,7 +730,7 @@ def column_swapped(d: Draft) -> None:
     table = column_table(column)
     d.hand(f"ALTER TABLE {table} DROP {column.info['name']}", f"ALTER TABLE {table} ADD instead bytea")
     live, less = (MUST, MUST) if not lone(d, column) else (OPEN, OPEN)
-    d.tell(MANUAL, (column.last, column.made), [column.label], live=live, bare=less, accept=(NEVER_RAN,))
+    d.tell(MANUAL, (column.last, column.made), [column.label], live=live, bare=less)
     d.tell(MANUAL, (None, column.last, column.made), [f"table column {table}.instead"])
 
 
@@ -783,7 +782,7 @@ def all_policies(d: Draft) -> None:
     table = d.pick(TABLE, fits=lambda t: len(d.history.of(t, "policy")) > 1)
     for policy in d.history.of(table, "policy"):
         d.hand(f"DROP POLICY {policy.info['name']} ON {table.identity}")
-        d.tell(MANUAL, policy.last, [policy.label], live=OPEN, bare=OPEN, accept=(NEVER_RAN,))
+        d.tell(MANUAL, policy.last, [policy.label], live=OPEN, bare=OPEN)
 
 
 @scenario("six hands", "manual", mixes=False)
@@ -957,7 +956,7 @@ def never_ran(d: Draft, fits: Callable[[Migration], object], *, at_end: bool = F
     if index == len(d.git) - 1 and not said and not several and not changes:
         live = OPEN
     less = MUST if said or (several and ordered) or (changes and d.tool.order) else OPEN
-    d.tell(NEVER_RAN, index, d.labels(index), live=live, bare=less, accept=(MANUAL, LATE))
+    d.tell(NEVER_RAN, index, d.labels(index), live=live, bare=less)
 
 
 @scenario("13 recorded only", "recorded")
@@ -989,7 +988,7 @@ def unrecorded(d: Draft, fits: Callable[[Migration], object] = lambda m: True) -
     tracked(d)
     index = d.migration(lambda i: bool(d.labels(i)) and fits(d.history.migrations[i]))
     d.options[f"forget {d.environment} {index}"] = ""
-    d.tell(UNRECORDED, index, d.labels(index), accept=(RESTAMPED,))
+    d.tell(UNRECORDED, index, d.labels(index))
     return index
 
 
@@ -1026,17 +1025,10 @@ def restamped(d: Draft) -> None:
     other = Unit(len(d.git) + 40, unit.name, unit.day)
     d.options[f"restamp {d.environment} {index}"] = str(len(d.git) + 40)
     d.units[len(d.git) + 40] = other
-    knows = d.tool.texts
     d.allowed.append((UNKNOWN_MIGRATION, ""))
-    mode = MUST if knows else OPEN
-    d.tell(
-        RESTAMPED,
-        (index, d.tool.version(other)),
-        d.labels(index) if not knows else (),
-        accept=(UNRECORDED,),
-        live=mode,
-        bare=mode,
-    )
+    # Where the row says nothing of the text, it is a row too many and one too few, as the facts have it.
+    accept = () if d.tool.texts else (UNRECORDED,)
+    d.tell(RESTAMPED, (index, d.tool.version(other)), accept=accept)
 
 
 @scenario("renumbered in git", "restamped")
@@ -1048,17 +1040,9 @@ def renumbered(d: Draft) -> None:
     key = len(d.git) + 80
     d.units[key] = Unit(index, d.units[index].name, d.units[index].day, shift=3)
     d.renumbered[index] = key
-    mode = MUST if d.tool.texts else OPEN
+    accept = () if d.tool.texts else (UNRECORDED,)
     for name in d.environments:
-        d.tell(
-            RESTAMPED,
-            (index, d.tool.version(d.units[key])),
-            () if d.tool.texts else d.labels(index),
-            accept=(UNRECORDED,),
-            live=mode,
-            bare=mode,
-            environment=name,
-        )
+        d.tell(RESTAMPED, (index, d.tool.version(d.units[key])), accept=accept, environment=name)
     d.allowed.append((UNKNOWN_MIGRATION, ""))
 
 
@@ -1077,7 +1061,6 @@ def swapped(d: Draft, earlier: int, later: int, objects: Sequence[str], last: in
         objects,
         live=live,
         bare=MUST if told else OPEN,
-        accept=(NEVER_RAN, MANUAL, EDITED),
     )
 
 
@@ -1205,7 +1188,7 @@ def edited_uncommitted(d: Draft) -> None:
     d.used.add(f"migration {index}")
     d.edit(index, before, committed=False)
     live = MUST if d.tool.texts or d.tool.link == "exact" else OPEN
-    d.tell(EDITED, index, [function.label], live=live, bare=MUST if d.tool.texts else OPEN, accept=(MANUAL,))
+    d.tell(EDITED, index, [function.label], live=live, bare=MUST if d.tool.texts else OPEN)
 
 
 @scenario("edited twice", "edited")
@@ -1347,23 +1330,28 @@ def halves(d: Draft) -> int:
     return index
 
 
+def beginning(d: Draft, index: int) -> Text:
+    """The file up to some statement; what is done and what is left can both be seen."""
+    text = d.text(index)
+    seen = [s.startswith(("CREATE", "ALTER TABLE")) for s in text.statements]
+    places = [k for k in range(1, len(seen)) if any(seen[:k]) and any(seen[k:])]
+    d.need(places)
+    return Text(text.statements[: d.rng.choice(places)], text.comment, True)
+
+
 @scenario("19 stopped half-way", "partial")
 def half(d: Draft) -> None:
     index = halves(d)
-    text = d.text(index)
-    part = Text(text.statements[: d.rng.randint(1, len(text.statements) - 1)], text.comment, True)
-    d.set(index, how="only", text=part)
-    d.tell(PARTIAL, index, (), bare=MUST, accept=(MISSING,))
+    d.set(index, how="only", text=beginning(d, index))
+    d.tell(PARTIAL, index)
 
 
 @scenario("stopped half-way, then marked", "partial")
 def half_marked(d: Draft) -> None:
     tracked(d)
     index = halves(d)
-    text = d.text(index)
-    part = Text(text.statements[: d.rng.randint(1, len(text.statements) - 1)], text.comment, True)
-    d.set(index, text=part)
-    d.tell(PARTIAL, index, ())
+    d.set(index, text=beginning(d, index))
+    d.tell(PARTIAL, index)
 
 
 @scenario("17 invalid index", "partial")
@@ -1407,7 +1395,7 @@ def left_by_reindex(d: Draft) -> None:
         f"CREATE INDEX {name} {index.info['definition']}",
         f"UPDATE pg_index SET indisvalid = false, indisready = false WHERE indexrelid = '{index.identity}_ccnew'::regclass",
     )
-    d.tell(MANUAL, (None, index.made), [f"{index.label}_ccnew"], accept=(PARTIAL,), live=OPEN, bare=OPEN)
+    d.tell(MANUAL, (None, index.made), [f"{index.label}_ccnew"], accept=(PARTIAL,), bare=MAY)
 
 
 @scenario("20 a COMMIT inside", "partial")
@@ -1432,7 +1420,7 @@ def inner_commit(d: Draft) -> None:
     part = Text((*statements[:3], "SELECT 1/0"), "", True)
     d.steps[d.environment].append(Step("run", index, part, Text(statements)))
     d.options["dependants"] = "may fail"
-    d.tell(PARTIAL, index, [f"table column {table.identity}.late"], accept=(MISSING,))
+    d.tell(PARTIAL, index, [f"table column {table.identity}.late"])
 
 
 @scenario("21 dirty", "partial")
@@ -1779,7 +1767,7 @@ def extension_schema(d: Draft) -> None:
         f"ALTER EXTENSION {extension.identity} SET SCHEMA extensions",
     )
     d.allowed.append((MANUAL, "schema extensions"))
-    d.tell(INSTALLATION, (None, extension.made), [extension.label], accept=(MANUAL,))
+    d.tell(INSTALLATION, (None, extension.made), [extension.label])
 
 
 @scenario("62 ledger unreadable", "installation", mixes=False)

@@ -52,6 +52,10 @@ def touches(finding: Finding, truth: Truth) -> bool:
     return bool(set(names(finding)) & set(truth.objects))
 
 
+def right(finding: Finding, truth: Truth) -> bool:
+    return finding["cause"] == truth.cause or finding["cause"] in truth.accept
+
+
 def describe(finding: Finding | None) -> str:
     if finding is None:
         return "nothing"
@@ -82,7 +86,7 @@ def judge(
 
     def fit(finding: Finding, truth: Truth) -> tuple[int, int, int]:
         near = touches(finding, truth) if truth.objects else blamed(finding, truth)
-        same = finding["cause"] == truth.cause
+        same = right(finding, truth)
         return (2 * near + (same and blamed(finding, truth)), same, blamed(finding, truth))
 
     taken: set[int] = set()
@@ -95,12 +99,12 @@ def judge(
                 n
                 for n in choices
                 if fit(findings[n], truth)[0]
-                and (n not in taken or (findings[n]["cause"] == truth.cause and blamed(findings[n], truth)))
+                and (n not in taken or (right(findings[n], truth) and blamed(findings[n], truth)))
             ),
             None,
         )
         finding = None if best is None else findings[best]
-        cause = finding is not None and finding["cause"] == truth.cause
+        cause = finding is not None and right(finding, truth)
         culprit = finding is not None and blamed(finding, truth)
         if mode == MAY:
             if finding is not None and cause and culprit:
@@ -123,9 +127,7 @@ def judge(
         if number in taken:
             continue
         again = any(
-            finding["cause"] == t.cause
-            and blamed(finding, t)
-            and (touches(finding, t) or not finding["objects"])
+            right(finding, t) and blamed(finding, t) and (touches(finding, t) or not finding["objects"])
             for t in truths
         )
         if again or tolerated(finding):
