@@ -632,6 +632,26 @@ def test_only_the_trigger_writes(logged: Open) -> None:
     assert logged("auditkit").execute("SELECT count(*) FROM auditkit_log.ddl_log").fetchone() == (2,)
 
 
+def test_a_table_that_looks_like_the_log_is_not_believed(logged: Open) -> None:
+    alice, admin = logged("alice"), logged()
+    admin.execute("GRANT ALL ON DATABASE " + admin.info.dbname + " TO alice")
+    for schema in ("public", "aaa"):
+        alice.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}" if schema != "public" else "SELECT 1")
+        alice.execute(
+            f"CREATE TABLE {schema}.ddl_log (id int, at timestamptz, xid xid8, cluster bigint, role text, login text, "
+            "client inet, port int, application text, pid int, tag text, dropped boolean, statement text, objects jsonb)"
+        )
+        alice.execute(f"GRANT ALL ON {schema}.ddl_log TO PUBLIC")
+        alice.execute(f"INSERT INTO {schema}.ddl_log (role, statement) VALUES ('postgres', 'he did it')")
+    snapshot, heard = heard_in(admin)
+    assert {t.source for t in heard if t.witness == "ddl_log"} == {"auditkit_log.ddl_log"}
+    scope = audit.scope_of(config.Settings(Path()), snapshot)
+    assert scope.managed == {"auditkit_log"}
+    admin.execute("DROP EVENT TRIGGER auditkit_log_changed; DROP EVENT TRIGGER auditkit_log_dropped")
+    snapshot, _ = heard_in(admin)
+    assert audit.scope_of(config.Settings(Path()), snapshot).managed == frozenset()
+
+
 def test_sessions_write_at_once(logged: Open) -> None:
     sessions = [logged("alice") for _ in range(4)]
 

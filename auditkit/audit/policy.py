@@ -43,7 +43,10 @@ def _witness(name: str, record: dict[str, Any] | None, snapshot: Snapshot) -> di
 
 def _log(record: dict[str, Any] | None, snapshot: Snapshot) -> tuple[bool, str]:
     if record is None:
-        return False, "not installed; `auditkit policy ENV --ddl-log-sql` prints the SQL for it"
+        return (
+            False,
+            "not installed, or its event triggers are gone; `auditkit policy ENV --ddl-log-sql` prints the SQL for it",
+        )
     states = [
         str(fact.attributes.get("enabled"))
         for key in ddl_log.triggers(snapshot)

@@ -30,30 +30,33 @@ _ALLOWED = "SELECT has_schema_privilege(%s, 'USAGE') AND has_table_privilege(%s:
 
 
 def place(snapshot: Snapshot) -> tuple[str, str, int] | None:
-    """Schema, table and oid of the log, which its columns give away; None if there is none."""
+    """Schema, table and oid of the log; None if there is none.
+
+    Its columns give it away, and that event triggers write to it: only a superuser can make those, so nobody else
+    can pass off a table as the log, or a schema as the log's.
+    """
     tables, columns = snapshot.tables.get("table"), snapshot.tables.get("table column")
     if tables is None or columns is None or TABLE not in tables.names:
         return None
-    for i, name in enumerate(tables.names):
-        if name == TABLE:
+    for i, (name, schema) in enumerate(zip(tables.names, tables.schemas, strict=True)):
+        if name == TABLE and schema and _fired(snapshot, schema):
             own = [n for n, parent in zip(columns.names, columns.parents, strict=True)
                    if parent == tables.identities[i]]  # fmt: skip
             if sorted(map(str, own)) == sorted(COLUMNS):
-                return str(tables.schemas[i]), TABLE, tables.oids[i]
+                return schema, TABLE, tables.oids[i]
     return None
 
 
 def triggers(snapshot: Snapshot) -> list[Key]:
     """The log's event triggers, which are in no schema."""
-    found, table = place(snapshot), snapshot.tables.get("event trigger")
-    if found is None or table is None:
-        return []
-    function = f"{found[0]}.record_ddl"
-    return [
-        ("event trigger", identity)
-        for i, identity in enumerate(table.identities)
-        if str(table.fact(i).attributes.get("function", "")).startswith(function)
-    ]
+    found = place(snapshot)
+    return _fired(snapshot, found[0]) if found else []
+
+
+def _fired(snapshot: Snapshot, schema: str) -> list[Key]:
+    """The event triggers that write to a log in *schema*."""
+    functions = (fact for fact in snapshot.iter("event trigger"))
+    return [fact.key for fact in functions if fact.attributes.get("function") == f"{schema}.record_ddl()"]
 
 
 def read(connection: psycopg.Connection[Any], snapshot: Snapshot, limit: int) -> dict[str, Any] | None:
