@@ -321,6 +321,13 @@ def _not_null(change: Change, every: str, table: str, name: str) -> list[Sql]:
     if value is None:
         return [Sql(f"{every} DROP NOT NULL")]
     called = change.value("not_null_name") if change.version >= 180000 else None
+    heirs = _descendants(change.new.key, change.after) if change.version >= 180000 else ()
+    if any(
+        not_null_name(h) == not_null_name(change.new) and change.before.get(*h.key) is None for h in heirs
+    ):
+        called = not_null_name(
+            change.new
+        )  # else it would find its usual name taken by a partition that came before
     if value == "NOT NULL" and was == "NOT NULL NOT VALID" and (constraint := not_null_name(change.old)):
         return [Sql(f"ALTER TABLE {table} VALIDATE CONSTRAINT {quote(constraint)}", hazards)]
     if value == "NOT NULL" and was is None and not called:
@@ -509,8 +516,13 @@ def sequence(change: Change) -> Altered:
         kind = f"AS {change.value('type')} " if "type" in change.attributes else ""
         hazard = Hazard("MAY_FAIL_ON_DATA", "a position outside of the new bounds")
         bounded = change.attributes & {"type", "minimum", "maximum"}
-        steps += _within(change)
-        steps.append(Sql(f"{name} {kind}{sequence_options(change.new)}", (hazard,) if bounded else ()))
+        if apart := _apart(change):
+            kind, hazard = f"RESTART {kind}", Hazard("DELETES_DATA", f"the position of {change.new.identity}")
+        else:
+            steps += _within(change)
+        steps.append(
+            Sql(f"{name} {kind}{sequence_options(change.new)}", (hazard,) if bounded or apart else ())
+        )
     if "persistence" in change.attributes:
         if change.version < 150000:
             return None
@@ -537,6 +549,13 @@ def rename_sequence(old: Fact, new: Fact) -> list[Sql]:
     if any(old.attributes[option] != new.attributes[option] for option in options):
         steps.append(Sql(f"ALTER SEQUENCE {new.identity} {sequence_options(new)}"))
     return steps
+
+
+def _apart(change: Change) -> bool:
+    """Whether no position of before is within the new bounds, as when numbers shall go down, not up."""
+    old_low, old_high = int(str(change.was("minimum"))), int(str(change.was("maximum")))
+    low, high = int(str(change.value("minimum"))), int(str(change.value("maximum")))
+    return high < old_low or old_high < low
 
 
 def _within(change: Change) -> list[Sql]:

@@ -117,8 +117,10 @@ _DEFAULTS = re.compile(
 )
 
 
-def _given_to(owner: str, held: Held, column: bool) -> Held:
+def _given_to(owner: str, held: Held, column: bool, former: str | None = None) -> Held:
     """What is held when an object has been given to *owner*: theirs and the former owner's privileges become one."""
+    if column and former is not None:  # on a column the owner is a grantee like others
+        held = {(owner if grantee == former else grantee, what): how for (grantee, what), how in held.items()}
     found = {key: how for key, how in held.items() if key[0] != owner}
     for grantee, privilege in held.keys() - found.keys():
         if column and grantee == owner:
@@ -130,7 +132,9 @@ def _given_to(owner: str, held: Held, column: bool) -> Held:
     return found
 
 
-def grants(fact: Fact, old: Value, *, owner: str | None = None, given_away: bool = False) -> list[Sql]:
+def grants(
+    fact: Fact, old: Value, *, owner: str | None = None, given_away: bool = False, former: str | None = None
+) -> list[Sql]:
     """Make the privileges what *fact* says, if they are *old* (as ``auditkit.catalog.grants`` writes them).
 
     Args:
@@ -138,6 +142,7 @@ def grants(fact: Fact, old: Value, *, owner: str | None = None, given_away: bool
         old: its privileges as they are.
         owner: its owner, if that is not an attribute of the object.
         given_away: that owner has just become so.
+        former: who was the owner before.
     """
     was, now = _held(old), _held(fact.attributes.get("grants"))
     steps: dict[tuple[str, str], list[str]] = defaultdict(list)
@@ -145,7 +150,7 @@ def grants(fact: Fact, old: Value, *, owner: str | None = None, given_away: bool
         for (grantee, privilege), how in was.items():
             if grantee == owner and how == "GRANT OPTION":  # which an owner has anyway
                 steps["REVOKE GRANT OPTION FOR", OWNER].append(privilege)
-        was = _given_to(owner, was, fact.kind.endswith(" column"))
+        was = _given_to(owner, was, fact.kind.endswith(" column"), former)
     for key in sorted(was.keys() | now.keys()):
         grantee, privilege = key
         before, after = was.get(key), now.get(key)

@@ -388,6 +388,8 @@ def _fold(gone: dict[Key, tuple[Change, Fact, Snapshot]], changed: list[tuple[De
         else:
             own.append(delta)
     for delta in own:
-        found = inherited.get((delta.kind, delta.identity, delta.attribute))
+        found = [*inherited[delta.kind, delta.identity, delta.attribute]]
+        for kind, identity in found:  # grows: partitions have partitions
+            found += inherited[kind, identity, delta.attribute]
         deltas.append(replace(delta, children=tuple(sorted(found))) if found else delta)
     return deltas

@@ -256,8 +256,10 @@ class Actions:
         held = old.attributes.get("grants")
         if "grants" in names or (held and "owner" in names):
             owner = self._owner(fact, self.after)
-            given_away = owner != self._owner(old, self.before)
-            statements += belongings.grants(fact, held, owner=owner, given_away=given_away)
+            former = self._owner(old, self.before)
+            statements += belongings.grants(
+                fact, held, owner=owner, given_away=owner != former, former=former
+            )
         if "comment" in names:
             statements += belongings.comment(fact)
         if "security_labels" in names:

@@ -52,7 +52,13 @@ class Company:
         origin = (fact.kind, fact.origin or "")
         cloned = fact.kind in ("table constraint", "trigger")  # from the parent's, and dropped with that only
         detached = self.detached(fact)
-        if cloned and fact.origin is not None and self.work.goes(origin) and not detached:
+        if (
+            cloned
+            and fact.origin is not None
+            and self.work.goes(origin)
+            and not detached
+            and not self.work.goes(("table", str(fact.parent)))
+        ):
             return self.gone_with(origin)
         attribute = _typed(self.before, fact)
         if attribute is not None and attribute in self.work.dropped:
@@ -124,7 +130,8 @@ class Company:
                 attribute = _typed(self.after, fact)
                 if attribute is not None and attribute in work.created:
                     return attribute
-                if origin is not None and work.comes(origin):
+                alone = self._adopted(fact) or work.lets_go(("table", str(fact.parent)))
+                if origin is not None and work.comes(origin) and not alone:
                     return self.brought_by(origin)
             case "index":
                 if fact.attributes["definition"] is None and parent is not None:

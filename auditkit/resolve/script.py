@@ -38,7 +38,9 @@ def text(steps: Sequence[Step], *, title: str = "", notes: Iterable[str] = ()) -
 
 def loose(steps: Iterable[Step]) -> bool:
     """Whether bodies are made that may mention what comes later."""
-    return any(step.key[0] in ("function", "procedure") and step.action == "create" for step in steps)
+    return any(
+        step.key[0] in ("function", "procedure") and step.sql.text.startswith("CREATE ") for step in steps
+    )
 
 
 def transactions(steps: Iterable[Step]) -> Iterator[tuple[bool, list[Step]]]:

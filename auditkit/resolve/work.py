@@ -65,9 +65,24 @@ class Work:
         if old is None or new is None or not attributes:
             return None
         origin = self.after.get(new.kind, new.origin) if new.origin else None
-        if origin is not None and self.comes(("table", str(origin.parent))):
-            new = replace(new, origin=None)  # nothing reaches it from a parent that is made anew
+        if origin is not None and (
+            self.comes(("table", str(origin.parent))) or self.lets_go(("table", str(new.parent)))
+        ):
+            new = replace(
+                new, origin=None
+            )  # nothing reaches it from a parent that is made anew, or let go meanwhile
         return Change(old, new, attributes, self.before, self.after, self.version, key in self.released)
+
+    def lets_go(self, table: Key) -> bool:
+        """Whether a table is no longer its parent's partition, or child, until all is as it shall be."""
+        old, new = self.before.get(*table), self.after.get(*table)
+        changed = self.changed.get(table, set())
+        if old is None or new is None or self.goes(table):
+            return False
+        detached = "partition_bound" in changed and bool(old.attributes["partition_bound"])
+        return detached or (
+            "inherits" in changed and old.attributes["inherits"] == new.attributes["inherits"]
+        )
 
     def goes(self, key: Key) -> bool:
         """Whether it is dropped, for good or to come again."""
@@ -230,6 +245,9 @@ def _undermined(work: Work, key: Key, remake: Callable[[Key], None], disturbed: 
                 work.changed.setdefault(dependent, set()).add(key[0])
                 if key[0] == "type" and fact_of(work.before, key).attributes["variant"] == "range":
                     work.released.add(dependent)
+                    for user in work.before.dependents(dependent):  # meanwhile its values are text
+                        if user[0] in ("index", "table constraint") and work.after.get(*user) is not None:
+                            remake(user)
                 disturbed.add(dependent)
                 if old.attributes["generated"]:
                     remake(dependent)

@@ -1,0 +1,4 @@
+CREATE ROLE first; CREATE ROLE second;
+CREATE TABLE t (x integer, y integer);
+GRANT UPDATE (y) ON t TO second;
+ALTER TABLE t OWNER TO second;
