@@ -292,8 +292,10 @@ def complaints(row: dict[str, Any]) -> Iterator[str]:
             yield f"{where} {a['environment']}: open, wanted among the alternatives {a['wanted']}; got {a['said']}"
         if not a["open"] and not (a["cause"] and a["culprit"]):
             yield f"{where} {a['environment']}: wanted {a['wanted']}; got {a['said']}"
-    for finding in row["false_findings"]:
+    for finding in row["false_findings"][:3]:
         yield f"{where} FALSE {finding}"
+    if row["false"] > 3:
+        yield f"{where} FALSE … and {row['false'] - 3} more"
     if row["residual"]:
         yield f"{where} residual {row['residual']}"
 

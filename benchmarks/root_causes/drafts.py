@@ -30,8 +30,9 @@ class Truth:
     ``culprits``: the index of a migration, the version of one that is not in the repository, or None; any of them is
     right. ``objects``: labels, of which the finding must name at least one; with none, the culprit decides which
     finding is meant. ``accept``: causes that are as right. ``live`` and ``bare`` say how it is judged with physical
-    signals and without: ``must`` be told; ``may`` be told, as nothing need differ; ``open``: what can be observed fits several causes, so an
-    answer with the truth among its alternatives and not called proven counts as right, in a column of its own.
+    signals and without: ``must`` be told; ``may`` be told, as nothing need differ; ``open``: what can be observed fits
+    several causes, so an answer with the truth among its alternatives and not called proven counts as right, in a
+    column of its own.
     """
 
     environment: str
