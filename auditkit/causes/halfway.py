@@ -9,7 +9,14 @@ from auditkit.catalog.compare import Delta
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.evidence import ran_by_oids
 from auditkit.causes.laboratory import Outcome, proof
-from auditkit.causes.recorded import Effect, lasting_effects, pending_effects, predicted, touched_since
+from auditkit.causes.recorded import (
+    Effect,
+    independent,
+    lasting_effects,
+    pending_effects,
+    predicted,
+    touched_since,
+)
 from auditkit.causes.search import Search, counted, listed, name_of
 from auditkit.history.shadow import Replay
 from auditkit.history.split import join, split
@@ -46,9 +53,8 @@ def recorded_in_part(search: Search) -> None:
         if not (half.there and half.gone and half.clear):
             continue
         created = ran_by_oids(search.case, entry, search.calibration, set(half.gone))
-        if created or (
-            created is None and (len(search.roots(half.gone)) < 2 or touched_since(search, effects))
-        ):
+        alone = len(independent(search, [e for e in half.effects if e[2] is False])) < 2
+        if created or (created is None and (alone or touched_since(search, half.effects))):
             continue
         _one(search, half, created)
 
@@ -68,12 +74,22 @@ class _Half:
     def __init__(
         self, search: Search, entry: Entry, replay: Replay, number: int, effects: list[Effect]
     ) -> None:
-        self.entry, self.replay, self.number, self.effects = entry, replay, number, effects
+        self.entry, self.replay, self.number = entry, replay, number
+        self.effects = [*effects, *self._altered_since(search, effects)]
         self.step = replay.steps[number]
         self.statements = [] if self.step.code else split(self.step.sql)
         self.there, self.gone = (
-            {e[0]: self._line(e) for e in effects if e[2] is seen} for seen in (True, False)
+            {e[0]: self._line(e) for e in self.effects if e[2] is seen} for seen in (True, False)
         )
+
+    def _altered_since(self, search: Search, effects: list[Effect]) -> Iterator[Effect]:
+        """What lacks of a thing that the migration makes and then alters, and that is here as it was made."""
+        for key, name, seen in effects:
+            change = next((c for c in self.replay.timeline[key] if c.step == self.number), None)
+            if name is None and seen and change and len(set(change.rows.values())) > 1:
+                for attribute in search.differing(change.fact, search.actual(key)):
+                    if attribute and any(d.attribute == attribute for d in search.open.get(key, ())):
+                        yield key, attribute, False
 
     def _line(self, effect: Effect) -> int:
         """The line of the statement that had an effect; 0 if that is not known."""

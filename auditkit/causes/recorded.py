@@ -438,6 +438,8 @@ def recorded_not_applied(search: Search) -> None:
 
 
 def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
+    if entry.applied is None or not search.open.keys() & set(replay.footprint(entry.applied)):
+        return None
     effects = list(lasting_effects(search, replay, entry))
     if not effects or any(seen is not False for _, _, seen in effects):
         return None
@@ -447,7 +449,7 @@ def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
     ran = ran_by_oids(search.case, entry, search.calibration)
     if ran is None and touched_since(search, effects):
         return None
-    alone = len(_independent(search, effects)) == 1
+    alone = len(independent(search, effects)) == 1
     if ran or (alone and not _never_ran(search, entry, effects[0][0], ran)):
         return None  # one hand can undo one thing; see by_hand
     return Suspect(entry, effects, mine, ran, alone)
@@ -604,7 +606,7 @@ def touched_since(search: Search, effects: list[Effect]) -> bool:
     return any(xid and xid not in search.calibration.by_xid for xid in written)
 
 
-def _independent(search: Search, effects: list[Effect]) -> list[Key]:
+def independent(search: Search, effects: list[Effect]) -> list[Key]:
     """What at least had to be undone one by one: what hangs on a thing goes with it."""
     made = {key for key, name, _ in effects if name is None}
     return [
