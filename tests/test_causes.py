@@ -96,6 +96,7 @@ def findings(
     writers: Mapping[str, int] | None = None,
     failed: str | None = None,
     edits: Mapping[str, int] = {},
+    unseen: str | None = None,
     **more: Any,
 ) -> list[Finding]:
     """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files.
@@ -132,7 +133,8 @@ def findings(
                 else state,
                 intended=order.index(version) if version in files else None,
                 applied=ledger.index(version) if version in ledger else None,
-                content="different" if edited else "identical",
+                content="different" if edited or version == unseen else "identical",
+                unseen=version == unseen,
                 xmin=(xids or {}).get(version),
                 edits=edits.get(version, 0),
             )
@@ -324,6 +326,63 @@ def test_a_migration_that_failed_is_said_to_have_failed() -> None:
     (finding,) = findings(SHOP, without(INDEX), ledger=["1", "2", "4", "5"], failed="3")
     assert told([finding]) == [("partial_apply", "3", [INDEX])]
     assert finding.title == "3_m failed in production, and nothing of it is there"
+
+
+@pytest.mark.parametrize(
+    ("actual", "title"),
+    [
+        (GOOD, "3_m failed in production, though all that it makes is there"),
+        (without(INDEX), "3_m failed in production, and nothing of it is there"),
+    ],
+)
+def test_what_the_ledger_says_failed_is_half_applied(actual: Objects, title: str) -> None:
+    (finding,) = findings(SHOP, actual, ledger=["1", "2", "4", "5"], failed="3")
+    assert (finding.cause, finding.culprit and finding.culprit.version) == ("partial_apply", "3")
+    assert finding.title == title
+    assert finding.alternatives == []
+
+
+def test_several_rows_without_files_and_one_file_that_makes_the_same_are_a_squashed_history() -> None:
+    files = {"0": {**SHOP["1"], **SHOP["2"], **SHOP["3"]}, "4": SHOP["4"], "5": SHOP["5"]}
+    old = {version: SHOP[version] for version in ("1", "2", "3")}
+    (finding,) = findings(files, GOOD, ledger=["1", "2", "3", "4", "5"], applied=old)
+    assert (finding.cause, finding.culprit and finding.culprit.version) == ("rebaselined", "0")
+    assert finding.deltas == []
+
+
+def test_what_a_squashed_file_forgot_is_blamed_on_the_row_that_made_it() -> None:
+    files = {"0": {**SHOP["1"], **SHOP["2"]}, "4": SHOP["4"], "5": SHOP["5"]}
+    old = {version: SHOP[version] for version in ("1", "2", "3")}
+    found = findings(files, GOOD, ledger=["1", "2", "3", "4", "5"], applied=old)
+    assert sorted((f.cause, f.culprit.version) for f in found if f.culprit) == [
+        ("rebaselined", "0"),
+        ("unknown_migration", "3"),
+    ]
+
+
+def test_two_rows_without_files_are_no_squashed_history_if_they_made_something_else() -> None:
+    files = {"0": {"view public.v": "x"}, **SHOP}
+    old = {"45": {"view public.a": "x"}, "46": {"view public.b": "y"}}
+    actual = {**GOOD, "view public.a": "x", "view public.b": "y"}
+    found = findings(files, actual, ledger=[*SHOP, "45", "46"], applied=old)
+    assert sorted(f.cause for f in found) == ["missing_migration", "unknown_migration", "unknown_migration"]
+
+
+def test_a_text_that_nobody_has_was_an_edit() -> None:
+    (finding,) = findings(SHOP, {**GOOD, FUNCTION: "v3"}, unseen="4")
+    assert told([finding]) == [("edited_after_apply", "4", [FUNCTION])]
+    assert (finding.confidence, [c for c, _ in finding.alternatives]) == ("consistent", ["manual_change"])
+
+
+def test_a_column_that_moved_was_not_defined_by_what_dropped_another() -> None:
+    b = "table column public.t.b"
+    files = {
+        "1": {TABLE: {"row_security": False}},
+        "2": {b: {"position": 2, "default": "1"}},
+        "3": {b: {"position": 1, "default": "1"}},
+    }
+    (finding,) = findings(files, {TABLE: {"row_security": False}, b: {"position": 1, "default": None}})
+    assert told([finding]) == [("manual_change", "2", [b])]
 
 
 def test_a_schema_without_any_ledger_is_one_finding() -> None:
