@@ -21,6 +21,8 @@ from auditkit.audit import explain
 from auditkit.audit.meant import all_steps, ground_for, migrations_of
 from auditkit.errors import NotTheShadow
 from auditkit.history.shadow import replay
+from auditkit.history.shadow.code import code_of
+from auditkit.history.shadow.session import Session
 from auditkit.server import Server
 
 pytestmark = pytest.mark.tools
@@ -339,23 +341,41 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("env", WRONG)
-def test_a_project_that_leads_elsewhere_is_stopped(alembic: Project, env: str) -> None:
-    words = psycopg.conninfo.conninfo_to_dict(alembic.conninfo)
+def _led_elsewhere(project: Project, env: str) -> None:
+    words = psycopg.conninfo.conninfo_to_dict(project.conninfo)
     path = f"{words['host']}/.s.PGSQL.{words['port']}"
-    text = WRONG[env].format(url=url(alembic.conninfo), conninfo=alembic.conninfo, path=path)
-    alembic.write("db/env.py", text)
+    text = WRONG[env].format(url=url(project.conninfo), conninfo=project.conninfo, path=path)
+    project.write("db/env.py", text)
+
+
+def test_a_project_that_leads_elsewhere_is_stopped(alembic: Project) -> None:
+    _led_elsewhere(alembic, "a URL of its own")
     alembic.sql("drop table alembic_version, notes, people cascade")
     before = alembic.schema()
-    if env == "a URL of its own":
-        answer = alembic.auditkit("explain", "prod")
-        assert (answer.code, answer.out) == (3, "")
-        (said,) = answer.err.strip().splitlines()[-1:]
-        assert said.startswith("auditkit: alembic was about to connect to database ")
-        assert "Traceback" not in answer.err
-    else:
-        with pytest.raises(NotTheShadow, match="alembic was about to connect to "):
-            alembic.audit()
+    answer = alembic.auditkit("explain", "prod")
+    assert (answer.code, answer.out) == (3, "")
+    (said,) = answer.err.strip().splitlines()[-1:]
+    assert said.startswith("auditkit: alembic was about to connect to database ")
+    assert "Traceback" not in answer.err
+    assert alembic.schema() == before
+
+
+@pytest.mark.parametrize("env", WRONG)
+def test_every_way_elsewhere_is_closed(alembic: Project, env: str) -> None:
+    """Asked of the tool's process itself: the shadow need not even be there."""
+    _led_elsewhere(alembic, env)
+    settings = config.load(str(alembic.root / "auditkit.toml"))
+    by_tool = code_of(migrations_of(settings), settings)
+    assert by_tool
+    shadow = {"host": "/nonexistent", "port": "5432", "dbname": "postgres", "user": "postgres"}
+    first = alembic.root / "db/versions/a1_people.py"
+    request = {"do": "apply", "step": 0, "version": "a1", "path": str(first), "text": first.read_text()}
+    before = alembic.schema()
+    with (
+        Session(by_tool, alembic.root, shadow) as session,
+        pytest.raises(NotTheShadow, match="alembic was about to connect to "),
+    ):
+        session.ask(request)
     assert alembic.schema() == before
 
 
