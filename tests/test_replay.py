@@ -136,6 +136,19 @@ def test_renaming_and_dropping_are_told_of_all_that_is_concerned() -> None:
     assert ("table", "public.keep") in result.footprint(1)
 
 
+def test_savepoints_of_a_migration_are_its_own() -> None:
+    result = run(
+        "create table a ();\nsavepoint s;\ncreate table b ();\nrollback to savepoint s;\ncreate table c ();\n"
+        "release savepoint s;\ncreate table d ();"
+    )
+    assert failed(result) == []
+    assert {name: told(result, kind, name) for kind, name in result.timeline} == {
+        "public.a": [(0, 1, True)],
+        "public.c": [(0, 5, True)],
+        "public.d": [(0, 7, True)],
+    }
+
+
 # --- transactions ------------------------------------------------------------------------------------------
 
 

@@ -58,11 +58,10 @@ _OURS = frozenset({_MARK, _CATALOGS, _DROPPED, _NEXT})
 #: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
 _NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
 _SAVEPOINT = "SAVEPOINT auditkit"
-_TRANSACTION_WORDS = frozenset(
-    {"begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release"}
-)
+_SAVEPOINT_WORDS = frozenset({"savepoint", "release", "rollback to"})
+_TRANSACTION_WORDS = frozenset({"begin", "start", "commit", "end", "rollback", "abort"})
 #: SET TRANSACTION, like what ends a transaction, cannot stand in a savepoint.
-_NOT_WITHIN = _TRANSACTION_WORDS | {"set"}
+_NOT_WITHIN = _TRANSACTION_WORDS | _SAVEPOINT_WORDS | {"set"}
 
 
 #: Rows that our own statements returned: the name of their first column, and the values.
@@ -206,6 +205,8 @@ def _in_one_transaction(statements: Sequence[Statement]) -> str:
 
 
 def _marked(index: int, statement: Statement) -> str:
+    if _first_word(statement.text) in _SAVEPOINT_WORDS:
+        return statement.text + "\n"
     return ";".join(
         [
             _SAVEPOINT,
@@ -334,8 +335,10 @@ def _without_client_commands(sql: str) -> str:
 
 
 def _first_word(text: str) -> str:
-    match = re.match(r"[a-zA-Z]+", text[first_word(text) :])
-    return match[0].lower() if match else ""
+    match = re.match(
+        r"(rollback)(?:\s+(?:work|transaction))?\s+(to)\b|([a-z]+)", text[first_word(text) :], re.I
+    )
+    return " ".join(word for word in match.groups() if word).lower() if match else ""
 
 
 def excerpt(text: str, width: int = 160) -> str:
