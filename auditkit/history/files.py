@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from auditkit.errors import ConfigError
+from auditkit.history import flyway
 from auditkit.history.changelog import liquibase
 from auditkit.history.git import GitInfo, Repository, Version, open_repository
 from auditkit.history.layouts import LAYOUTS, identify, is_down, numbers
@@ -230,7 +231,7 @@ def _find(root: Path, tree: Tree, path: str, tool: str | None) -> Project | None
 
 def _by_name(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
     """Read a folder whose file names say version, name and order."""
-    layout = LAYOUTS[project.tool]
+    layout = flyway.layout_of(tree) if project.tool == "flyway" else LAYOUTS[project.tool]
     inside = files_in(tree, project.directories[0])
     chosen: list[Migration] = []
     notes = _named_folders(project, tree)

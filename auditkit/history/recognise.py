@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from pathlib import PurePosixPath
 
+from auditkit.history import flyway
 from auditkit.history.changelog import is_changelog
 from auditkit.history.layouts import LAYOUTS, SCRIPT
 from auditkit.history.trees import Tree, join, text_of
@@ -74,7 +75,12 @@ def recognise(tree: Tree) -> dict[str, list[str]]:
             add("rails", folder)
         if last == "migrations" and any(re.match(r"[0-9]+_.*\.exs$", name) for name in files):
             add("ecto", folder)
-    for tool, where in (("alembic", _alembic_folders), ("yoyo", _yoyo_folders), ("liquibase", _changelogs)):
+    for tool, where in (
+        ("alembic", _alembic_folders),
+        ("flyway", flyway.locations),
+        ("liquibase", _changelogs),
+        ("yoyo", _yoyo_folders),
+    ):
         for folder in where(tree):
             add(tool, folder)
     for folder in _django_folders(tree):
