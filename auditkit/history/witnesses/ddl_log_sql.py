@@ -138,7 +138,7 @@ ALTER EVENT TRIGGER {dropped} ENABLE ALWAYS;
 
 COMMIT;
 
--- What it costs: one row, one subtransaction and about a millisecond for each statement that changes the schema.
+-- What it costs: one row, one subtransaction and a millisecond or two for each statement that changes the schema.
 -- What it does not see (PostgreSQL fires no event trigger for it): roles and their memberships, databases,
 -- tablespaces, settings of roles and databases, REASSIGN OWNED, TRUNCATE, changes of event triggers themselves,
 -- rows written to the catalog by hand; on 17 and later whatever runs under event_triggers = off. It can be
