@@ -806,6 +806,20 @@ SCENARIOS += [
         notes=[(REVERTED, "03", ["table constraint orders_user_id_fkey on app.orders"])],
     ),
     Scenario(
+        "24 index dropped and made again",
+        f"drop index app.orders_user\n{FILES['05'][1]}",
+        notes=[(REVERTED, "05", [INDEX])],
+    ),
+    Scenario(
+        "24 key dropped and made again",
+        "alter table app.users drop constraint users_pkey cascade\nalter table app.users add primary key (id)\n"
+        "alter table app.orders add foreign key (user_id) references app.users (id)",
+        notes=[
+            (REVERTED, "02", ["table constraint users_pkey on app.users"]),
+            (REVERTED, "03", ["table constraint orders_user_id_fkey on app.orders"]),
+        ],
+    ),
+    Scenario(
         "24 view replaced and put back",
         f"{FILES['10'][1].strip().replace('create view', 'create or replace view').replace('new', 'old')}\n"
         f"{FILES['10'][1].strip().replace('create view', 'create or replace view')}",
@@ -1185,6 +1199,50 @@ def test_findings_keep_their_ids_and_words(world: World) -> None:
     assert first == again
 
 
+@pytest.mark.parametrize(
+    ("name", "hypothesis", "before", "after", "confidence"),
+    [
+        ("5 skipped", "Without", 1, 0, "proven"),
+        ("9 edited", "With the text of", 1, 0, "proven"),
+        ("13 recorded only, in its place", "Without", 1, 0, "proven"),
+        ("13 recorded only, a change", "Without", 1, 0, "proven"),
+        ("19 stopped after two statements", "ran no further than 2 of 3 statements", 1, 0, "consistent"),
+        ("25 skipped, and a grant on the same table", "Without", 3, 1, "proven"),
+    ],
+)
+def test_the_replay_that_was_run_is_told(
+    world: World, name: str, hypothesis: str, before: int, after: int, confidence: str
+) -> None:
+    scenario = by_name(name)
+    document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
+    (finding,) = (f for f in document["findings"] if f["cause"] != MANUAL)
+    proof = finding["proof"]
+    assert hypothesis in proof["hypothesis"]
+    assert (proof["ran"], proof["residual_before"], proof["residual_after"]) == (True, before, after)
+    assert finding["confidence"] == confidence
+    assert all(f["proof"] is None for f in document["findings"] if f["cause"] == MANUAL)
+
+
+def test_one_hand_can_undo_a_migration_of_one_effect_so_neither_is_proven(world: World) -> None:
+    """Dropped by hand, or recorded and never run: the same content, told apart by the server's traces alone."""
+    dropped, never_ran = by_name("4 index dropped"), by_name("13 recorded only, in its place")
+    for scenario in (dropped, never_ran):
+        bare = replace(scenario, hand=f"{scenario.hand}\n{REWRITTEN}")
+        (finding,) = world.explain(bare, world.server.conninfo(world.database(bare)))["findings"]
+        told = {finding["cause"], *(a["cause"] for a in finding["alternatives"])}
+        assert told >= {MANUAL, NEVER_RAN}
+        assert finding["confidence"] != "proven"
+
+
+def test_an_environment_that_agrees_is_not_tried(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*args: object, **options: object) -> None:
+        raise AssertionError("a trial was run")
+
+    monkeypatch.setattr("auditkit.causes.laboratory.attempt", never)
+    scenario = by_name("0 nothing")
+    assert world.explain(scenario, world.server.conninfo(world.database(scenario)))["findings"] == []
+
+
 def test_an_empty_database_lacks_everything(world: World) -> None:
     scenario = Scenario("empty", "drop schema app cascade\ndrop schema supabase_migrations cascade")
     document = world.explain(scenario, world.server.conninfo(world.database(scenario)))
@@ -1223,6 +1281,35 @@ def dbmate(world: World, edited: bool) -> tuple[Settings, str]:
                 connection.execute("insert into public.schema_migrations values (%s)", (stamp,))
     source = Source("production", "live", world.server.conninfo(name))
     return Settings(root, environments={"production": source}), name
+
+
+@pytest.mark.parametrize("done", [0, 2])
+def test_golang_migrate_dirty(world: World, done: int) -> None:
+    """Scenario 21: one row for all, and it says that the last one failed."""
+    root = world.folder / f"golang{done}"
+    (root / "migrations").mkdir(parents=True)
+    for number, (what, sql) in FILES.items():
+        (root / "migrations" / f"0000{number}_{what}.up.sql").write_text(sql)
+    name = world.database(Scenario(f"golang {done}", order=""))
+    with world.connect(name) as connection:
+        connection.execute("drop schema supabase_migrations cascade")
+        for number, (_, sql) in FILES.items():
+            statements = [s.text for s in split(sql)]
+            for text in statements[:done] if number == "09" else statements if number < "09" else ():
+                connection.execute(text.encode())
+        connection.execute(
+            "create table schema_migrations (version bigint not null primary key, dirty boolean not null)"
+        )
+        connection.execute("insert into schema_migrations values (9, true)")
+    source = Source("production", "live", world.server.conninfo(name))
+    document = audit.explain(settings=Settings(root, environments={"production": source})).document
+    found = {(f["cause"], f["migration"]["name"]): f for f in document["findings"]}
+    assert found.keys() == {(PARTIAL, "log"), (MISSING, "open_orders")}
+    half = found[PARTIAL, "log"]
+    assert half["title"].endswith(
+        "stopped in production after 2 of 3 statements" if done else "nothing of it is there"
+    )
+    assert (half["confidence"], half["alternatives"]) == ("proven", [])
 
 
 def test_what_a_ledger_without_texts_cannot_tell_git_can(world: World) -> None:
