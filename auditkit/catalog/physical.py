@@ -30,6 +30,11 @@ _LABELS = """
     SELECT enumtypid::int8, enumlabel::text, xmin::text::int8 FROM pg_enum
     WHERE enumtypid >= 16384 AND (enumsortorder <> trunc(enumsortorder) OR oid::int8 % 2 = 1) ORDER BY 1, 2"""
 
+# CREATE INDEX writes all rows of an index in one transaction; what is done CONCURRENTLY takes several.
+_REBUILT = """
+    SELECT i.indexrelid::int8 FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indexrelid AND a.attnum = 1
+    WHERE i.indexrelid >= 16384 AND a.xmin <> i.xmin ORDER BY 1"""
+
 # As the view pg_sequences does it: no error where the role may not ask.
 _COUNTERS = """
     SELECT n.nspname || '.' || c.relname,
@@ -46,8 +51,9 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
     Keys, each only if it could be read: ``system`` (the cluster's identifier, kept by physical copies), ``database``
     (its oid), ``dropped`` and ``missing`` (``[relation, column number, transaction]`` of dropped columns, and of
     columns that old rows lack because they were added with a default), ``labels`` (``[type, label, transaction]`` of
-    enum labels that were added later), ``counters`` (ledger → the last id handed out), ``vacant`` (how many places
-    rows of ledgers have left: none if no row was ever updated or deleted).
+    enum labels that were added later), ``rebuilt`` (indexes that one transaction did not make), ``counters`` (ledger →
+    the last id handed out), ``vacant`` (how many places rows of ledgers have left: none if no row was ever updated or
+    deleted).
     """
     found: dict[str, Any] = {}
     with _allowed():
@@ -59,6 +65,8 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
         found["missing"] = [[oid, number, xid] for oid, number, dropped, xid in columns if not dropped]
     with _allowed():
         found["labels"] = [list(row) for row in connection.execute(_LABELS).fetchall()]
+    with _allowed():
+        found["rebuilt"] = [oid for (oid,) in connection.execute(_REBUILT).fetchall()]
     if snapshot.ledgers:
         with _allowed():
             names = [f"{ledger['schema']}.{ledger['table']}" for ledger in snapshot.ledgers]

@@ -22,7 +22,7 @@ from auditkit.history.shadow import Change, Replay
 
 #: Kinds that belong to the cluster or the installation, or whose rows maintenance writes; and those of which nothing
 #: changes but grants, which provisioning scripts give again and again.
-_OTHERS = frozenset({"database", "default acl", "extension", "index", "schema", "sequence", "subscription"})
+_OTHERS = frozenset({"database", "default acl", "extension", "schema", "sequence", "subscription"})
 #: Rows that are stored anew whenever the same is said again: a default, be it in other words; a comment; a label.
 _SAID_AGAIN = frozenset({"pg_attrdef", "pg_description", "pg_seclabel"})
 #: A transaction that wrote so many functions or types granted something on all of them.
@@ -69,7 +69,7 @@ def hotfixes(search: Search) -> None:
 def _foreign(search: Search, replay: Replay) -> Iterator[Written]:
     """The rows that no migration wrote, although they are as one left them."""
     case, calibration = search.case, search.calibration
-    rebuilt = {x for fact in case.actual.iter("index") if (x := fact.rows.get("pg_index"))}
+    rebuilt = _rebuilt(search)
     for row in rows_of(case, replay):
         ran = calibration.ran.get(row.entry.label)
         if ran is None or row.nested or row.xid in calibration.by_xid:
@@ -93,19 +93,34 @@ def _granted(written: Iterable[Written]) -> set[int]:
     return {xid for xid, count in found.items() if count >= _GRANTED}
 
 
-def _telling(row: Row, here: Fact, rebuilt: set[int]) -> bool:
+def _rebuilt(search: Search) -> tuple[set[int], set[int]]:
+    """The transactions that wrote indexes in one go, and those that rebuilt them."""
+    actual = search.case.actual
+    apart = actual.physical.get("rebuilt")
+    made: set[int] = set()
+    rebuilt: set[int] = set()
+    for fact in actual.iter("index"):
+        if xid := fact.rows.get("pg_index"):
+            (rebuilt if apart is None or fact.oid in apart else made).add(xid)
+    return made, rebuilt
+
+
+def _telling(row: Row, here: Fact, indexes: tuple[set[int], set[int]]) -> bool:
     """Whether only a change of the object writes this row.
 
     REINDEX CONCURRENTLY gives an index a new oid, which it writes into the rows of the constraints that use it.
     """
-    if row.catalog in UNSTEADY or here.kind in _OTHERS or KINDS[here.kind].cluster_wide:
+    made, rebuilt = indexes
+    if here.kind in _OTHERS or KINDS[here.kind].cluster_wide or row.catalog in _SAID_AGAIN:
         return False
-    if row.catalog in _SAID_AGAIN:
+    if row.catalog == "pg_index":
+        return here.attributes.get("definition") is not None and row.xid in made - rebuilt
+    if row.catalog in UNSTEADY:
         return False
     if here.kind != "table constraint" or row.catalog != "pg_constraint":
         return True
-    definition = str(here.attributes.get("definition"))
-    return definition.startswith(("CHECK", "FOREIGN KEY")) and row.xid not in rebuilt
+    own = str(here.attributes.get("definition")).startswith(("CHECK", "FOREIGN KEY"))
+    return row.xid not in rebuilt and (own or row.xid in made)
 
 
 def _rewritten(search: Search, row: Row, replay: Replay) -> bool:
