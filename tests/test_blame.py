@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+import jsonschema
 import psycopg
 import pytest
 from literal import snapshot_of
@@ -16,7 +17,8 @@ from project import MIGRATIONS, Answer, Project
 import auditkit
 from auditkit import frames
 from auditkit.catalog.compare import Scope
-from auditkit.catalog.snapshot import Fact, Key, Value
+from auditkit.catalog.snapshot import Edges, Fact, Key, Value
+from auditkit.causes.reach import reach
 from auditkit.cli import main
 from auditkit.demo.files import git
 from auditkit.errors import ConfigError
@@ -26,6 +28,7 @@ from auditkit.history.git import open_repository
 from auditkit.history.shadow import Replay, Step
 from auditkit.history.shadow.replayed import Change
 from auditkit.report.blamed import blamed, cut, printable
+from auditkit.report.document import schema
 from auditkit.server import Server
 
 # --- literal replays -----------------------------------------------------------------------------------------
@@ -294,6 +297,48 @@ def test_what_is_not_compared_is_no_change() -> None:
     assert describe(snapshot_of([total("x")]), made, scope=Scope(schemas=frozenset({"other"}))).exact
 
 
+# --- how far it reaches, literally ----------------------------------------------------------------------------
+
+
+def hanging(*pairs: tuple[Fact, Fact]) -> Edges:
+    """pg_depend: the first of each pair depends on the second."""
+    edges = Edges()
+    for left, right in pairs:
+        for column, number in zip(edges.columns, (*left.address, *right.address), strict=True):
+            column.append(number)
+        edges.types.append(ord("n"))
+    return edges
+
+
+def test_reach_goes_from_object_to_object_and_leaves_out_an_objects_own_parts() -> None:
+    orders, net = table(), column("net", 1)
+
+    def view(name: str, oid: int) -> Fact:
+        return Fact("view", f"app.{name}", {"definition": ""}, 1259, oid, schema="app", name=name)
+
+    first, second, apart = view("first", 71), view("second", 72), view("apart", 73)
+    key = {"definition": "", "comment": None}
+    own = Fact("table constraint", "own on app.orders", key, 2606, 80, 0, 60, "app", "own", "app.orders")
+    policy = Fact("policy", "p on app.orders", {"using": ""}, 3256, 90, 0, 60, "app", "p", "app.orders")
+    there = snapshot_of([orders, net, first, second, apart, own, policy])
+    there.raw_edges = hanging((first, net), (second, first), (first, second), (own, net), (policy, net))
+
+    def found(key: Key) -> list[tuple[str, int, str]]:
+        return [(each.key[1], each.depth, each.through[1]) for each in reach([key], there)]
+
+    assert found(("table column", "app.orders.net"))[-1] == ("app.second", 2, "app.first")
+    assert found(("table", "app.orders")) == [
+        ("app.first", 1, "app.orders"),
+        ("app.second", 2, "app.first"),
+    ]
+    assert found(("policy", "p on app.orders")) == [
+        ("app.orders", 1, "p on app.orders"),
+        ("app.first", 2, "app.orders"),
+        ("app.second", 3, "app.first"),
+    ]
+    assert found(("view", "app.apart")) == found(("view", "app.nowhere")) == []
+
+
 # --- a history in git, on a server -------------------------------------------------------------------------------
 
 MORE = {
@@ -335,6 +380,7 @@ def project(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterato
         connection.execute("alter table public.people alter column name drop not null")
         connection.execute("grant insert on public.people to public")
         connection.execute("create policy by_hand on public.notes using (true)")
+        connection.execute("create policy watch on public.people using (true)")
     yield project
     server.drop_database(name)
 
@@ -392,14 +438,36 @@ def test_blame_and_describe_on_a_real_history(project: Project, run: Callable[..
 
     told = run("describe")
     assert (told.code, told.err) == (0, "")
-    assert told.out.startswith("production: 20260107100000_names +3 changes   fingerprint ")
+    assert told.out.startswith("production: 20260107100000_names +4 changes   fingerprint ")
     assert (
-        "2 by no migration, 1 that undo or lack what migrations make, from 20260107100000_names on"
+        "3 by no migration, 1 that undo or lack what migrations make, from 20260107100000_names on"
         in told.out
     )
     assert "1 later migration in the repository" in told.out
     exact = run("describe", "migrations", "--json").json["environments"]
     assert [(x["describe"], x["exact"]) for x in exact] == [("20260108100000_rename", True)]
+
+
+def test_a_finding_is_followed_to_the_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project.root)
+    audit = auditkit.explain("production")
+    jsonschema.validate(audit.document, schema())
+    by_object = {f["objects"][0]["identity"]: f for f in audit.document["findings"]}
+    people = by_object["public.people"]
+    assert {(item["status"], tuple(item["parts"])) for item in people["blame"] if not item["migration"]} == {
+        ("by_hand", ("grants", "policy watch"))
+    }
+    assert {i["migration"]["author"] for i in people["blame"] if i["migration"]} == {"Ann", "Bob"}
+    events = [(e["what"].split(":")[0], e["who"]) for e in people["timeline"]]
+    assert set(events[:-1]) == {("committed", "Ann"), ("committed", "Bob")}
+    assert events[-1] == ("production was read for this audit", None)
+    assert [(d["identity"], d["depth"]) for d in people["dependents"]] == [
+        ("notes_person_fkey on public.notes", 1)
+    ]
+    assert by_object["watch on public.people"]["dependents"][0]["identity"] == "public.people"
+    assert audit.worst in set(audit.findings.id)
+    assert set(audit.blame.status) >= {"migration", "by_hand"}
+    assert audit.only(focus=people["id"]).events.finding.unique().tolist() == [people["id"]]
 
 
 def test_describe_answers_at_once_when_the_replay_is_kept(project: Project) -> None:
@@ -424,7 +492,7 @@ def test_frames_have_their_documented_columns(project: Project, monkeypatch: pyt
     assert set(frame[frame.part == "comment"].author) == {"Bob"}
     described = auditkit.describe()
     assert list(described.columns) == list(frames.DESCRIBE)
-    assert described.changes.tolist() == [3]
+    assert described.changes.tolist() == [4]
 
 
 @pytest.mark.parametrize(
@@ -461,7 +529,7 @@ def test_without_migrations_or_with_code_the_reason_is_one_line(
     for command in (("blame", "production", "x"), ("describe",)):
         answer = run(*command, where=code)
         assert (answer.code, answer.out) == (3, ""), answer.err
-        assert "code (knex)" in answer.err
+        assert "knex" in answer.err and "without a replay" in answer.err
 
 
 def test_lines_that_were_never_committed_have_no_author(tmp_path: Path) -> None:

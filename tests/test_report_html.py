@@ -14,7 +14,7 @@ import sample_audit as sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditkit.report import figures, html
+from auditkit.report import figures, html, investigation
 from auditkit.report.svg import Drawing
 
 SECTIONS: list[Callable[[Any], html.Fragment]] = [
@@ -34,6 +34,9 @@ SECTIONS: list[Callable[[Any], html.Fragment]] = [
     figures.drift,
     figures.timeline,
     figures.runs,
+    investigation.story,
+    investigation.proof,
+    investigation.reach,
     lambda audit: html.findings(audit, inline=True),
 ]
 SAMPLES = [sample.shop, sample.scheduled, sample.deployed, sample.clean, sample.empty, sample.incomplete]
@@ -209,7 +212,10 @@ def test_findings_can_be_linked_to() -> None:
 
 def test_links_inside_a_report_lead_somewhere() -> None:
     report = {
-        "root_cause": (sample.shop, [*SECTIONS[:6], html.coverage, html.provenance]),
+        "root_cause": (
+            sample.shop,
+            [*SECTIONS[:6], html.coverage, html.provenance, investigation.story, investigation.proof],
+        ),
         "scheduled_audit": (
             sample.scheduled,
             [html.summary, html.since_last_run, html.matrix, SECTIONS[-1], html.coverage],
@@ -225,6 +231,62 @@ def test_links_inside_a_report_lead_somewhere() -> None:
         ids = [value for name, value in every if name == "id"]
         assert len(ids) == len(set(ids))
         assert {value[1:] for name, value in every if name == "href" and value} <= set(ids)
+
+
+def one(cause: str) -> dict[str, Any]:
+    """The shop with one finding of that cause."""
+    document = sample.shop()
+    document["findings"] = [f for f in document["findings"] if f["cause"] == cause][:1]
+    return document
+
+
+def test_the_story_says_who_when_and_after_which_deployment() -> None:
+    page = read((fragment := investigation.story(one("manual_change"))).html)
+    assert fragment.text == (
+        "deploy_shop as postgres did it on 2026-10-03 22:41 UTC, after 20261001090000_loyalty was applied."
+    )
+    assert page.text.index("committed: as planned") < page.text.index("create or replace function")
+    assert page.tags.count("li") == 4
+    unseen = investigation.story(one("edited_after_apply"))
+    assert unseen.text == "3 events are known; no witness tells who did it, or when."
+
+
+def test_the_blame_graph_shows_migrations_and_hands() -> None:
+    fragment = html.blame(one("manual_change"))
+    assert fragment.text.startswith("1 drifted object from 1 migration and changes by hand; ")
+    page = read(fragment.html)
+    assert "no migration" in page.text and "deploy_shop as postgres" in page.text
+    assert page.tags.count("svg") == 1
+
+
+def test_the_proof_says_what_was_replayed_and_what_could_not_be() -> None:
+    assert investigation.proof(one("edited_after_apply")).text == (
+        "Tested by replay: of 9 differences 8 are left with this cause."
+    )
+    assert "cannot be replayed" in investigation.proof(one("manual_change")).text
+    assert "Ruled out" in read(investigation.proof(one("edited_after_apply")).html).text
+
+
+def test_the_blast_radius_is_drawn_until_it_is_a_table() -> None:
+    document = one("edited_after_apply")
+    (finding,) = document["findings"]
+    assert investigation.reach(document).text == "2 objects are under orders_owner on shop.orders."
+    assert "<svg" in investigation.reach(document).html
+    finding["dependents"] = [
+        {"kind": "view", "identity": f"v{n}", "depth": 1 + n // 20, "through": "view v0"} for n in range(40)
+    ]
+    finding["dependents_count"] = 70
+    many = investigation.reach(document)
+    assert many.text == "70 objects are under orders_owner on shop.orders, 20 of them directly."
+    assert "<svg" not in many.html and "and 30 more" in many.html
+    finding["dependents"], finding["dependents_count"] = [], 0
+    assert investigation.reach(document).text.startswith("Nothing that PostgreSQL records depends on")
+
+
+def test_without_a_finding_there_is_nothing_to_follow() -> None:
+    for section in (investigation.story, investigation.proof, investigation.reach):
+        assert section(sample.clean()).text == "There is no finding to follow."
+        assert section(sample.incomplete()).text.endswith("(production could not be read).")
 
 
 def test_large_audits_stay_small() -> None:

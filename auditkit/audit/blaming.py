@@ -108,7 +108,9 @@ def _failed(made: Replay) -> dict[str, Any]:
 
 def _not_replayed(name: str, migrations: Migrations, notes: Iterable[Mapping[str, Any]] = ()) -> AuditError:
     for note in notes:
-        return AuditError(f"{name}: {note['what']}: {note['why']}; without a replay nothing can be blamed")
+        return AuditError(
+            f"{name}: {note['what']}: {note['why']}; without a replay nothing can be told: {note['fix']}"
+        )
     return AuditError(
         f"{name}: the migrations are code ({migrations.tool}), which is not replayed; "
         "without a replay nothing can be told of them"
@@ -218,11 +220,13 @@ def describe(sources: Sequence[Source], settings: Settings, *, progress: Tell = 
         history = ledgers.choose(actual.ledgers, migrations)
         matrix = states(migrations, {name: history})
         made, base = _replayed(actual, migrations, settings, progress)
+        notes: Sequence[Mapping[str, Any]] = ()
         if made is None:
             meant = meant_for(name, actual, matrix, migrations, settings, progress)
             made, base = meant.intended, meant.base
+            notes = meant.notes
         if made is None:
-            errors.append(_not_replayed(name, migrations))
+            errors.append(_not_replayed(name, migrations, notes))
             not_checked.append(unreachable(name, errors[-1]))
             continue
         if made.failures:

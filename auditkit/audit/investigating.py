@@ -73,7 +73,8 @@ class Investigator:
             together: dict[tuple[int | None, bool, str], list[Line]] = {}
             for line in self._tracer.blame(key):
                 together.setdefault((line.step, line.intended, line.status), []).append(line)
-            for (step, intended, status), lines in together.items():
+            in_order = sorted(together.items(), key=lambda item: (item[0][0] is None, item[0][0] or 0))
+            for (step, intended, status), lines in in_order:
                 yield {
                     "kind": key[0],
                     "identity": key[1],

@@ -502,7 +502,7 @@ def remedies(audit: Audit | Mapping[str, Any]) -> Fragment:
     """All remedies in the order in which to take them, worst finding first, with their commands."""
     items = [f for f in worst_first(document_of(audit)["findings"]) if (f.get("remedy") or {}).get("steps")]
     text = (
-        f"{counted(len(items), 'remedy', 'remedies')}, worst finding first."
+        f"{counted(len(items), 'remedy', 'remedies')}{', worst finding first' if len(items) > 1 else ''}."
         if items
         else "Nothing to remedy."
     )

@@ -92,9 +92,12 @@ def reach(audit: Audit | Mapping[str, Any]) -> Fragment:
     total = finding.get("dependents_count", len(rows))
     direct = sum(row["depth"] == 1 for row in rows)
     names = listing([visible(item["identity"]) for item in finding["objects"]], 3)
+    acts = any(item["kind"] in ("policy", "trigger", "rule") for item in finding["objects"])
+    verb = ("is under", "are under") if acts else ("depends on", "depend on")
     text = f"Nothing that PostgreSQL records depends on {names}."
     if rows:
-        text = f"{counted(total, 'object depends', 'objects depend')} on {names}, {direct} of them directly."
+        text = f"{counted(total, f'object {verb[0]}', f'objects {verb[1]}')} {names}"
+        text += f", {direct} of them directly." if direct < total else "."
     drawing = (
         _reach_drawing(finding, rows, text)
         if 0 < len(rows) <= GRAPH_LIMIT - len(finding["objects"])
@@ -109,7 +112,7 @@ def _reach_drawing(finding: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     for depth in sorted({row["depth"] for row in rows}):
         columns.append([f"{row['kind']} {row['identity']}" for row in rows if row["depth"] == depth])
     edges = [(row["through"] or columns[0][0], f"{row['kind']} {row['identity']}") for row in rows]
-    titles = ["drifted", "depends on it", *(["depends on that"] * len(columns))]
+    titles = ["drifted", "directly", *(["further on"] * len(columns))]
     return graph(columns, edges, titles, text, marked=set(columns[0]))
 
 
