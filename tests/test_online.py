@@ -23,7 +23,7 @@ A = """
     INSERT INTO r VALUES (1, 'a'); INSERT INTO t VALUES (1, 1, 'a', 5, now()); INSERT INTO p VALUES (1, 1)"""
 B = """
     CREATE TABLE r (id int PRIMARY KEY, code text UNIQUE DEFERRABLE);
-    CREATE TABLE t (id int NOT NULL PRIMARY KEY, r int NOT NULL REFERENCES r, x text NOT NULL,
+    CREATE TABLE t (id int NOT NULL PRIMARY KEY, r int NOT NULL REFERENCES r, x text CONSTRAINT x_there NOT NULL,
         "Y" int NOT NULL CHECK ("Y" > 0), d date, UNIQUE ("Y", x));
     CREATE INDEX again ON t (x, d); CREATE UNIQUE INDEX new ON t (x) WHERE d IS NOT NULL;
     COMMENT ON INDEX new IS 'said'; ALTER TABLE t ADD EXCLUDE (d WITH =); ALTER TABLE t REPLICA IDENTITY USING INDEX t_pkey;

@@ -24,6 +24,10 @@ _STAYS = Hazard(
 )
 _INDEX = re.compile(r"CREATE (UNIQUE )?INDEX (?!.* ON ONLY )")
 _NOT_NULL = re.compile(r"ALTER TABLE (?P<table>\S.*) ALTER COLUMN (?P<column>\S.*) SET NOT NULL")
+_NAMED = re.compile(
+    r"ALTER TABLE (?P<table>\S.*?) ADD CONSTRAINT (?P<name>\"(?:[^\"]|\"\")*\"|\w+) NOT NULL "
+    r"(?P<column>\"(?:[^\"]|\"\")*\"|\w+)"
+)
 _ADD = re.compile(
     r"ALTER TABLE (?P<table>\S.*?) ADD CONSTRAINT (?P<name>\"(?:[^\"]|\"\")*\"|\w+) (?P<rest>.*)", re.DOTALL
 )
@@ -78,7 +82,9 @@ def _place(script: _Script, step: Step, rest: list[Step]) -> None:
         hazards = [hazard for hazard in step.sql.hazards if hazard.code != "BLOCKS_WRITES"]
         text = _INDEX.sub(lambda m: f"CREATE {m[1] or ''}INDEX CONCURRENTLY ", step.sql.text, count=1)
         script.later.append(_alone(step, text, *hazards, _FAILS))
-    elif step.key[0] == "table column" and (match := _NOT_NULL.fullmatch(step.sql.text)):
+    elif step.key[0] == "table column" and (
+        match := _NOT_NULL.fullmatch(step.sql.text) or _NAMED.fullmatch(step.sql.text)
+    ):
         _not_null(script, step, match, rest)
     elif step.key[0] == "table constraint" and (match := _ADD.fullmatch(step.sql.text)):
         _constraint(script, step, match, rest)
@@ -149,8 +155,9 @@ def _not_null(script: _Script, step: Step, match: re.Match[str], rest: list[Step
     table, column = match["table"], match["column"]
     relation = script.after.get("table", fact.parent or "")
     usual = f"{relation.name if relation else ''}_{fact.name}_not_null"
-    if script.version >= 180000 and len(usual.encode()) < 64:
-        name = quote(usual)
+    named = match.groupdict().get("name")
+    if named or (script.version >= 180000 and len(usual.encode()) < 64):
+        name = named or quote(usual)
         rest.append(_with(step, f"ALTER TABLE {table} ADD CONSTRAINT {name} NOT NULL {column} NOT VALID"))
         script.later.append(_validate(step, table, name))
         return
