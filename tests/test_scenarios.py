@@ -773,7 +773,7 @@ SCENARIOS += [
         order="01 02 03 04 05 * 06 07 08 09 10 11!",
         between="create index by_email on app.users (email); alter table app.users add age int",
         files=BY_EMAIL,
-        notes=[(CAPTURED, "11", [column("users.age")])],
+        notes=[(CAPTURED, "11", ["index app.by_email", column("users.age")])],
     ),
     # --- changed and taken back
     Scenario(
