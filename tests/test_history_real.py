@@ -583,3 +583,47 @@ def test_rails(tmp_path: Path, database: str) -> None:
         "20240104000000_bad": "pending",
     }
     assert result.environment("db").ordered_by == "row age"
+
+
+def test_drizzle_1(tmp_path: Path, database: str) -> None:
+    """From 1.0 each migration has a folder, there is no journal, and the ledger has names."""
+    program = (
+        CONNECTION + "const { drizzle } = require('drizzle-orm/node-postgres');"
+        "const { migrate } = require('drizzle-orm/node-postgres/migrator');"
+        "const { Pool } = require('pg'); const pool = new Pool(at);"
+        "migrate(drizzle({client: pool}), {migrationsFolder: 'drizzle'})"
+        ".catch(e => console.log(e.cause ? e.cause.message : e.message)).finally(() => pool.end())"
+    )
+
+    def up() -> str:
+        packages = {"drizzle-orm": "1.0.0-rc.5", **PG}
+        return tools.node(program, at(database), packages=packages, cwd=tmp_path)
+
+    write(
+        tmp_path,
+        {
+            "drizzle/20240101000000_users/migration.sql": "CREATE TABLE users (id int);\n",
+            "drizzle/20240101000000_users/snapshot.json": "{}",
+            "drizzle/20240103000000_posts/migration.sql": "CREATE TABLE posts (id int);\n",
+            "drizzle/20240103000000_posts/snapshot.json": "{}",
+        },
+    )
+    assert up() == ""
+    write(
+        tmp_path,
+        {
+            "drizzle/20240102000000_late/migration.sql": "CREATE TABLE late (id int);\n",
+            "drizzle/20240102000000_late/snapshot.json": "{}",
+        },
+    )
+    assert notes(tmp_path, database)["20240102000000_late"] == ("older than the last applied migration",)
+    assert up() == ""
+    write(tmp_path, {"drizzle/20240103000000_posts/migration.sql": "CREATE TABLE posts (id bigint);\n"})
+    result = matrix(tmp_path, database)
+    assert load_migrations(tmp_path).tool == result.environment("db").tool == "drizzle"
+    assert [(row.version, row.states["db"]) for row in result.rows] == [
+        ("20240101000000_users", "applied"),
+        ("20240102000000_late", "out_of_order"),
+        ("20240103000000_posts", "edited"),
+    ]
+    assert all(row["applied_at"] for row in history(database).rows)

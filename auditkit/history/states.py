@@ -559,6 +559,8 @@ class _Side:
         }.get(self.history.tool or "", "older than the last applied migration")
         if self.history.tool in _GRAPHS:
             return
+        if self.history.tool == "drizzle" and any(row["name"] for row in self.history.rows):
+            note = "older than the last applied migration"  # from 1.0 it goes by name, and runs it next time
         for index, cell in self.cells.items():
             if cell.state == "pending" and index < last:
                 self.cells[index] = replace(cell, notes=(*cell.notes, note))
