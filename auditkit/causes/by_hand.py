@@ -223,6 +223,19 @@ def _by_migration_itself(search: Search, writer: Entry, group: list[Key], eviden
     """A migration made this in its own transaction, though its text does not: another text, or other data."""
     if _joined(search, writer, group):
         return
+    if writer.state == "unknown":
+        search.add(
+            "unknown_migration",
+            "consistent",
+            f"{search.env} ran {writer.label}, which is not in the repository",
+            group,
+            entry=writer,
+            evidence=[
+                Evidence("ledger", f"The ledger records version {writer.version}, and no file has it."),
+                *evidence,
+            ],
+        )
+        return
     if writer.edits or not any(d.change == "unexpected" for d in search.open[group[0]]):
         search.add(
             "edited_after_apply",
@@ -254,7 +267,7 @@ def _by_migration_itself(search: Search, writer: Entry, group: list[Key], eviden
 def _joined(search: Search, entry: Entry, group: list[Key]) -> bool:
     """Add *group* to what is already said about that migration, if anything is."""
     for finding in search.findings:
-        if finding.entry is entry and finding.cause in ("edited_after_apply", "unknown"):
+        if finding.entry is entry and finding.cause in ("edited_after_apply", "unknown", "unknown_migration"):
             finding.objects += group
             finding.deltas += search.take(group)
             return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from auditkit.causes.case import Entry, Evidence, Key
+from auditkit.causes.laboratory import proof
 from auditkit.causes.search import Search, counted, listed
 
 #: Of what a squashed file makes, so many must have been made by the rows that it replaces.
@@ -69,12 +70,13 @@ def rebaselined(search: Search) -> None:
     if len(strangers) < 2:
         return
     for entry in search.entries(
-        lambda e: e.intended is not None and (e.state == "pending" or e.content == "different")
+        lambda e: e.intended is not None and (e.state == "pending" or e.content in ("different", None))
     ):
         assert entry.intended is not None
         keys = [key for key in replay.footprint(entry.intended) if _made(search, entry, key)]
         old = [e for e in strangers if _touched(search, e, keys)]
-        unread = [e for e in strangers if e.applied is None]
+        # A row of the file's own version tells nothing where the text of the others is not known.
+        unread = [e for e in strangers if e.applied is None and entry.applied is None]
         here = [key for key in keys if search.actual(key)]
         if not keys or len(here) < _SHARE * len(keys) or len(old) + len(unread) < 2:
             continue
@@ -126,5 +128,9 @@ def _rebaselined(search: Search, entry: Entry, old: list[Entry], here: list[Key]
         ],
         alternatives=[("unknown_migration", "The old rows may be of another branch that makes the same.")],
     )  # fmt: skip
-    finding.proof = search.as_recorded(f"The old rows in place of {entry.label}")
+    applied, laboratory = search.case.applied, search.case.laboratory
+    if applied is not None and laboratory is not None:
+        outcome = laboratory.run([step for n, step in enumerate(applied.steps) if n != entry.applied])
+        if outcome:
+            finding.proof = proof(f"The old rows in place of {entry.label}", search.case.deltas, outcome)
     search.ran |= {entry.label, *(e.label for e in old)}
