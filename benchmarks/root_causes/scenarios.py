@@ -1350,8 +1350,14 @@ def half(d: Draft) -> None:
 def half_marked(d: Draft) -> None:
     tracked(d)
     index = halves(d)
-    d.set(index, text=beginning(d, index))
-    d.tell(PARTIAL, index)
+    part = beginning(d, index)
+    d.set(index, text=part)
+    # One thing that lacks may as well have been dropped; who drops all that comes after some statement?
+    left = [
+        t for t in d.text(index).statements[len(part.statements) :] if t.startswith(("CREATE", "ALTER TABLE"))
+    ]
+    mode = MUST if len(left) > 1 else OPEN
+    d.tell(PARTIAL, index, live=mode, bare=mode)
 
 
 @scenario("17 invalid index", "partial")
