@@ -196,7 +196,7 @@ LAYOUTS: dict[str, Layout] = {
             "V<version>__name.sql",
             order=numbers,
             # Baseline migrations stand in for what they cover, in new databases only; undo migrations.
-            others=re.compile(r"(?:.*/)?[BU][0-9][0-9._]*__[^/]*\.sql"),
+            others=re.compile(r"(?:.*/)?[UB][0-9][0-9._]*__[^/]*\.sql"),
         ),
         Layout(
             "rails", re.compile(r"(?P<version>[0-9]+)_(?P<name>\w*)[^/]*\.rb"), "<version>_name.rb", code=True

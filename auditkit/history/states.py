@@ -307,7 +307,7 @@ class _Side:
             if any(version < migration.version for version in recorded.keys() - here):
                 return  # a file before this one is gone
             # What was there when it was hashed: all of them, those in the ledger, those in it by then.
-            befores = [
+            beginnings = [
                 [(n, text) for _, n, text in known],
                 [(n, text) for place, n, text in known if place is not None],
                 [(n, text) for place, n, text in known if place is not None and place < (position or 0)],
@@ -318,7 +318,7 @@ class _Side:
             fitting = [
                 (raw, blob)
                 for raw, blob in texts
-                if any(atlas([*before, (name, raw)]) == hashed for before in befores)
+                if any(atlas([*before, (name, raw)]) == hashed for before in beginnings)
             ]
             if not fitting:
                 self.chain[migration.path] = ("different", None)
