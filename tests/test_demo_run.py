@@ -80,6 +80,16 @@ def test_the_review_names_what_slipped_into_the_deployment(demo: Any) -> None:
     assert causes == {"manual_change"}
 
 
+def test_every_finding_is_followed(demo: Any) -> None:
+    folder, _, _ = demo
+    (audit,) = documents(folder, "root_cause")
+    total = next(f for f in audit["findings"] if f["title"].startswith("function public.order_total(bigint)"))
+    made = {(item["migration"] or {}).get("name") for item in total["blame"]}
+    assert made == {"orders", "order_total_with_discounts", "order_total_with_tax", None}
+    assert [d["identity"] for d in total["dependents"]] == ["public.my_orders"]
+    assert all(f["timeline"] for f in audit["findings"])
+
+
 def test_snapshots_answer_like_the_databases_that_are_gone(demo: Any) -> None:
     folder, _, _ = demo
     settings = config.load(folder / "shop" / "auditkit.toml")
