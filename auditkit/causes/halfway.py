@@ -65,7 +65,7 @@ def perhaps_stopped(search: Search, entry: Entry, lacking: list[Key]) -> bool:
         return False
     effects = list(lasting_effects(search, search.case.applied, entry))
     half = _Half(search, entry, search.case.applied, entry.applied, effects)
-    return bool(half.there) and {*half.gone} <= {*lacking} and half.clear
+    return bool(half.there) and {*search.roots(half.gone)} <= {*lacking} and half.clear
 
 
 class _Half:
