@@ -132,6 +132,35 @@ def test_scope_leaves_out_what_it_says_and_counts_it() -> None:
     assert compare(snapshot(TABLE), snapshot(changed), scope=Scope(schemas=frozenset({"other"}))).deltas == []
 
 
+def test_what_an_upgrade_or_a_service_changes_is_left_to_those_who_ask_for_it() -> None:
+    """A name of NOT NULL is a warning, in an audit nothing; privileges that a service gave are in no migration."""
+    named = {"type": "text", "not_null": "NOT NULL", "not_null_name": None}
+    left = snapshot(("table column", "s.t.a", named))
+    right = snapshot(("table column", "s.t.a", named | {"not_null_name": "filled"}))
+    assert [(d.attribute, d.is_warning) for d in compare(left, right)] == [("not_null_name", True)]
+    assert compare(left, right, scope=Scope(lenient=False)).deltas == []
+    given = (
+        "initial privileges",
+        "function pg_catalog.f()",
+        {"grants": ("GRANT EXECUTE TO a",), "initial": None},
+    )
+    assert [d.change for d in compare(snapshot(), snapshot(given))] == ["unexpected"]
+    assert compare(snapshot(), snapshot(given), scope=Scope(system=False)).deltas == []
+    assert compare(snapshot(), snapshot(given), scope=Scope(grants=False)).deltas == []
+
+
+def test_partitions_of_partitions_are_named_with_the_delta_they_follow() -> None:
+    sides = []
+    for kind in ("integer", "bigint"):
+        side = snapshot(*(("table column", f"s.{table}.a", {"type": kind}) for table in ("t", "p", "pp")))
+        side.tables["table column"].origins.update({1: "s.t.a", 2: "s.p.a"})
+        sides.append(side)
+    (delta,) = compare(*sides).deltas
+    assert (delta.identity, delta.children) == (
+        "s.t.a", (("table column", "s.p.a"), ("table column", "s.pp.a"))
+    )  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "entry",
     [["table", "s.t", "owner"], ["table", None, "owner"], ["table", "s.t", None], ["table", None, None]],

@@ -237,7 +237,7 @@ def compared_sides(
         sides = [result.final if source.type == "migrations" else there for source in sources]
     else:
         sides = taken or [take(source, settings, progress=progress) for source in sources]
-    scope = replace(scope_of(settings, *sides), lenient=lenient)
+    scope = replace(scope_of(settings, *sides), lenient=lenient, system=base is None)
     return Sides(sides[0], sides[1], _compared(sides[0], sides[1], scope, base), scope, base, result)
 
 
@@ -303,4 +303,5 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
         grants=settings.grants,
         comments=settings.comments,
         lenient=False,
+        system=False,
     )

@@ -111,6 +111,8 @@ class Scope:
         rules: deltas to leave out; expired rules must not be passed.
         owners, grants, comments: whether these are compared.
         lenient: whether attributes are compared in which both sides count as equal all the same.
+        system: whether privileges on PostgreSQL's own objects are compared: those that a hosting service gave are in
+            no migration.
     """
 
     managed: frozenset[str] = frozenset()
@@ -123,6 +125,13 @@ class Scope:
     grants: bool = True
     comments: bool = True
     lenient: bool = True
+    system: bool = True
+
+    @property
+    def ignored_kinds(self) -> frozenset[str]:
+        """Kinds that are not compared."""
+        privileges = {"default acl", "initial privileges"}
+        return frozenset(privileges if not self.grants else {"initial privileges"} if not self.system else ())
 
     @property
     def ignored_attributes(self) -> frozenset[str]:
@@ -191,7 +200,7 @@ def compare(left: Snapshot, right: Snapshot, *, scope: Scope | None = None) -> C
     changed: list[tuple[Delta, Fact]] = []
     for kind in KINDS.values():
         ours, theirs = left.tables.get(kind.name), right.tables.get(kind.name)
-        if (ours is None and theirs is None) or (not scope.grants and kind.name == "default acl"):
+        if (ours is None and theirs is None) or kind.name in scope.ignored_kinds:
             continue
         ours, theirs = ours or Table(kind.name, ()), theirs or Table(kind.name, ())
         missing, unexpected, differing = _match(ours, theirs, kind)
