@@ -135,7 +135,8 @@ report.timeline(audit)
 # `.dependents`, `.migrations`, `.environments`, `.timeline`. Change this one and run it.
 
 # %%
-audit.findings.groupby(["environment", "cause", "confidence"], observed=True).size().to_frame("findings")
+mine = audit.findings.groupby(["environment", "cause", "confidence"], observed=True).size()
+report.table(mine.reset_index(name="findings"))
 
 # %% [markdown]
 # ## Remedy

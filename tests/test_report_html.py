@@ -283,6 +283,16 @@ def test_the_blast_radius_is_drawn_until_it_is_a_table() -> None:
     assert investigation.reach(document).text.startswith("Nothing that PostgreSQL records depends on")
 
 
+def test_any_frame_is_a_table_in_which_text_stays_text() -> None:
+    import pandas as pd
+
+    fragment = investigation.table(pd.DataFrame({"<b>": [sample.HOSTILE[0], None], "n": [1, 2]}), limit=1)
+    page = read(fragment.html)
+    assert fragment.text == "2 rows, the first 1 shown."
+    assert sample.HOSTILE[0] in page.text and "script" not in page.tags and "b" not in page.tags
+    assert investigation.table(pd.DataFrame({"a": []})).text == "0 rows."
+
+
 def test_without_a_finding_there_is_nothing_to_follow() -> None:
     for section in (investigation.story, investigation.proof, investigation.reach):
         assert section(sample.clean()).text == "There is no finding to follow."

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         summary,
         unintended,
     )
-    from auditkit.report.investigation import proof, reach, story
+    from auditkit.report.investigation import proof, reach, story, table
     from auditkit.report.parameters import check_parameters, declared, notebook_path
     from auditkit.report.rendering import RunDir, render
 
@@ -50,7 +50,7 @@ _LATER = {
         "since_last_run summary unintended"
     ),
     "figures": "Chart drift runs timeline",
-    "investigation": "proof reach story",
+    "investigation": "proof reach story table",
     "parameters": "check_parameters declared notebook_path",
     "rendering": "RunDir render",
 }
@@ -88,6 +88,7 @@ __all__ = [
     "since_last_run",
     "story",
     "summary",
+    "table",
     "timeline",
     "unintended",
     "verdict_of",

@@ -6,12 +6,15 @@ Each function takes an audit that shows one finding (``audit.only(focus=…)``);
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from auditkit.causes import who
 from auditkit.report.document import Audit, cause_of, counted, document_of, listing, worst_first
 from auditkit.report.html import GRAPH_LIMIT, Fragment, but_unread, render, time, unread_names, visible
 from auditkit.report.svg import Drawing
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 #: Mark and word for what an event is, by how its text begins or where it comes from.
 EVENTS = {
@@ -114,6 +117,14 @@ def _reach_drawing(finding: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]
     edges = [(row["through"] or columns[0][0], f"{row['kind']} {row['identity']}") for row in rows]
     titles = ["drifted", "directly", *(["further on"] * len(columns))]
     return graph(columns, edges, titles, text, marked=set(columns[0]))
+
+
+def table(frame: pd.DataFrame, limit: int = 200) -> Fragment:
+    """Any DataFrame as a table of the report: its columns, not its index; of many rows the first."""
+    text = f"{counted(len(frame), 'row')}{f', the first {limit} shown' if len(frame) > limit else ''}."
+    shown = frame.head(limit).astype(object)
+    rows = shown.where(shown.notna(), "").to_numpy().tolist()
+    return render("table", text, title=text, columns=[str(name) for name in frame.columns], rows=rows)
 
 
 def graph(
