@@ -31,6 +31,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Iterator, Sequence
@@ -271,6 +272,14 @@ def _begin(folder: str, cache: str) -> None:
     os.environ["AUDITKIT_CACHE_DIR"] = cache
     _runners.append(Runner(Path(tempfile.mkdtemp(dir=folder))))
     atexit.register(_runners[0].world.stop)
+    threading.Thread(target=_follow, args=[os.getppid()], daemon=True).start()
+
+
+def _follow(parent: int) -> None:
+    """End with the process that started this one, however it ended; servers end with whoever started them."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 def _one(case: Case, keep: Path | None, once: bool) -> list[dict[str, Any]]:
