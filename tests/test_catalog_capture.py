@@ -83,6 +83,7 @@ NEVER_SET = {
                    "foreign_options", "statistics_target", "collation", "not_null", "not_null_name",
                    "not_null_comment", "declared")),
     ("table column", "foreign_options"), ("table column", "not_null_comment"), ("type", "not_null_comment"),
+    ("type", "not_null_name"),
 }  # fmt: skip
 
 

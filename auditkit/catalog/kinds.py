@@ -678,7 +678,7 @@ _ALL: tuple[Kind, ...] = (
             FROM ({_SYSTEM}) AS o
             LEFT JOIN pg_init_privs i ON i.objoid = o.oid AND i.classoid = o.classid AND i.objsubid = o.subid
             CROSS JOIN LATERAL pg_identify_object(o.classid, o.oid, 0) AS about
-            WHERE acl IS DISTINCT FROM i.initprivs {{only o.oid}}
+            WHERE acl IS DISTINCT FROM i.initprivs
               AND {_items("acl")} <> {_items('coalesce(i.initprivs, acldefault(letter::"char", 10))')}""",
     ),
     Kind(

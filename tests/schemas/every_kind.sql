@@ -52,7 +52,7 @@ CREATE TYPE app.point3 AS (x numeric(10,2), y text COLLATE "C", z app.mood[]);
 COMMENT ON COLUMN app.point3.x IS 'abscissa';
 CREATE COLLATION app.plain (provider = libc, locale = 'C');
 COMMENT ON COLLATION app.plain IS 'a collation';
-CREATE DOMAIN app.positive AS numeric(8,3) DEFAULT 1 CONSTRAINT present NOT NULL CONSTRAINT positive CHECK (VALUE > 0);
+CREATE DOMAIN app.positive AS numeric(8,3) DEFAULT 1 NOT NULL CONSTRAINT positive CHECK (VALUE > 0);
 CREATE DOMAIN app.name AS varchar(30) COLLATE "C" CONSTRAINT filled CHECK (VALUE <> '') ;
 ALTER DOMAIN app.name ADD CONSTRAINT short CHECK (length(VALUE) < 20) NOT VALID;
 COMMENT ON CONSTRAINT positive ON DOMAIN app.positive IS 'more than zero';
