@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 5
+FORMAT = 6
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Failure:
 class Used:
     """The transaction ids that one step used in the shadow: from ``first`` on.
 
-    ``marks`` are those of its statements; a row with another one was written in a subtransaction of a statement
-    (``DO … EXCEPTION``). ``whole``: the step ran in one transaction.
+    ``marks`` are those of its statements; a row with another one was written in a subtransaction (``DO … EXCEPTION``,
+    a savepoint of the migration's own). ``whole``: the step ran in one transaction.
     """
 
     first: int

@@ -88,6 +88,14 @@ class Ran:
     next: int
     whole: bool
 
+    @property
+    def plain(self) -> frozenset[int]:
+        """The marks of statements that stand in no savepoint of the migration's own: elsewhere, too, what they write
+        bears the id of the transaction itself."""
+        words = (_first_word(statement.text) for statement in self.statements)
+        first = next((i for i, word in enumerate(words) if word == "savepoint"), len(self.statements))
+        return frozenset(xid for xid, index in self.marks if index < first)
+
 
 @dataclass(frozen=True)
 class Begun:
