@@ -7,8 +7,8 @@ from typing import Any
 
 from auditkit.audit.meant import Meant
 from auditkit.catalog.compare import Comparison
-from auditkit.causes.case import Case, Finding
 from auditkit.causes.calibration import Calibration
+from auditkit.causes.case import Case, Finding
 from auditkit.history.ledgers import History
 
 
