@@ -484,6 +484,23 @@ SCENARIOS = [
         [(MANUAL, "02", [USERS, "table app.people"])],
     ),
     Scenario(
+        "34 a hand at a table that a migration renames, which has not run",
+        """create policy mine on app.users using (true)
+        alter table app.users alter joined drop default
+        drop index app.users_by_joined""",
+        [
+            (MISSING, "12", ["table app.users"]),
+            (MANUAL, None, ["policy mine on app.users"]),
+            (MANUAL, "02", ["table column app.users.joined"]),
+            (MANUAL, "11", ["index app.users_by_joined"]),
+        ],
+        order=f"{ALL} 11",
+        files={
+            "11": ("by_joined", "create index users_by_joined on app.users (joined);"),
+            "12": ("people", "alter table app.users rename to people;"),
+        },
+    ),
+    Scenario(
         "34 partitioned table renamed",
         "alter table app.log rename to events",
         [(MANUAL, "09", [LOG, "table app.events"])],

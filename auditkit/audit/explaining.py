@@ -12,7 +12,7 @@ from auditkit.audit.earlier import try_earlier_texts
 from auditkit.audit.explained import Explained
 from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migrations_of
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
-from auditkit.catalog.compare import Comparison, compare
+from auditkit.catalog.compare import Comparison, compare, unfold
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.calibration import calibrate
 from auditkit.causes.case import Case
@@ -156,6 +156,9 @@ def explain_one(
         return found
 
     compared = held_against(left) if left else Comparison(deltas=[])
+    if replayed.applied and replayed.applied is not replayed.intended and compared.deltas:
+        state = replayed.applied.final
+        compared.deltas = unfold(compared.deltas, held_against(state).deltas, state)
     ground = replayed.applied.ground if replayed.applied else None
     laboratory = Laboratory(ground, lambda state: held_against(state).deltas, progress) if ground else None
     if migrations is not None and laboratory and compared.deltas:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date
 from fnmatch import fnmatchcase
@@ -228,6 +228,28 @@ def compare(left: Snapshot, right: Snapshot, *, scope: Scope | None = None) -> C
         extension_members=sum(len(table.extensions) for table in right.tables.values()),
         suppressed=dict(suppressed),
     )
+
+
+def unfold(deltas: Sequence[Delta], closer: Sequence[Delta], state: Snapshot) -> list[Delta]:
+    """*deltas*, and what they hide: a table under a name that the migrations do not give it is one delta, whatever
+    was done to its parts.
+
+    Args:
+        deltas: against what was meant.
+        closer: against *state*, which knows the environment's names.
+    """
+    wholes = {key: d for d in deltas if d.change == "unexpected" for key in (d.key, *d.children)}
+    own = {d.key for d in deltas}
+    found = [
+        delta
+        for delta in closer
+        if delta.key not in own and (delta.key in wholes or wholes.keys() & state.holders(delta.key))
+    ]
+    shown = {key for delta in found for key in (delta.key, *delta.children)}
+    return found + [
+        replace(d, children=tuple(key for key in d.children if key not in shown)) if d.children else d
+        for d in deltas
+    ]
 
 
 class _Outside:

@@ -68,6 +68,8 @@ class Search:
     def _last_defined(self, key: Key) -> Change | None:
         """The last change of *key*, but for those that only moved it: an earlier column was dropped."""
         changes = self.case.intended.timeline.get(key, []) if self.case.intended else []
+        if self.actual(key) is not None and changes and changes[-1].fact is None:
+            changes = changes[:-1]  # what took it away, or gave it another name, has not run here
         moved = {KINDS[key[0]].ordinal} if key[0] in KINDS else set()
         for before, change in zip(reversed(changes[:-1]), reversed(changes), strict=False):
             if not self.differing(before.fact, change.fact) <= moved:
