@@ -673,7 +673,11 @@ def _who(who: dict[str, Any]) -> str:
     from auditkit.causes.who import person, place
 
     known = who["role"] or who["session_user"]
-    parts = [person(who) if known else "", f"{who['at'][:10]} {who['at'][11:19]} UTC" if who["at"] else "", place(who)]
+    parts = [
+        person(who) if known else "",
+        f"{who['at'][:10]} {who['at'][11:19]} UTC" if who["at"] else "",
+        place(who),
+    ]
     return f"{', '.join(filter(None, parts))} (by {who['joined_by']}: {who['source']})"
 
 
@@ -753,11 +757,15 @@ def policy(
     if as_json:
         _print_json(result)
         return
-    says = "changes to the schema leave a name" if result["captured"] else "changes to the schema leave no name"
+    says = (
+        "changes to the schema leave a name" if result["captured"] else "changes to the schema leave no name"
+    )
     click.echo(f"{result['environment']}: {says}")
     for item in result["witnesses"]:
         since = f", since {item['since'][:10]} {item['since'][11:19]} UTC" if item["since"] else ""
-        click.echo(f"  {'✓' if item['heard'] else '·'} {item['name'].replace('_', ' ')}: {item['says']}{since}")
+        click.echo(
+            f"  {'✓' if item['heard'] else '·'} {item['name'].replace('_', ' ')}: {item['says']}{since}"
+        )
 
 
 @cli.command()

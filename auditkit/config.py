@@ -337,7 +337,9 @@ def _variables(section: Mapping[str, Any], where: str) -> dict[str, str]:
         if not isinstance(value, str):
             raise ConfigError(f'{label}: must be a text in quotes, like "{{shadow}}"')
         if re.match(r"\w+(\+\w+)?://[^{]*@", value):
-            raise ConfigError(f'{label}: names a server; migrations are replayed on the shadow only: "{{shadow}}"')
+            raise ConfigError(
+                f'{label}: names a server; migrations are replayed on the shadow only: "{{shadow}}"'
+            )
     return dict(section)
 
 
