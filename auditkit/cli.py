@@ -223,6 +223,7 @@ def snapshot(ctx: click.Context, source: str, output: str | None, sql: bool, as_
     summary = {**taken.manifest, "fingerprint": taken.fingerprint, "facts": len(taken)}
     summary |= {"sql": text} if sql else {"file": str(path)}
     summary["witnesses"] = [{**w, "rows": len(w["rows"])} for w in summary.get("witnesses", ())]
+    summary.pop("access", None)  # `auditkit policy` tells it
     if as_json:
         _print_json({**summary, "format": "auditkit.snapshot/1", "unmodelled": taken.unmodelled})
     elif sql and not output:
@@ -723,7 +724,17 @@ def report(
 
 
 @cli.command()
-@click.argument("environment")
+@click.argument("environments", nargs=-1)
+@click.option(
+    "--sql", is_flag=True, help="Print SQL that closes the doors, least privilege first; it is never run."
+)
+@click.option(
+    "--role-sql",
+    is_flag=False,
+    flag_value="auditkit",
+    metavar="[NAME]",
+    help="Print SQL that makes the read-only role for audits of one environment (default name: auditkit).",
+)
 @click.option("--ddl-log-sql", is_flag=True, help="Print SQL that installs a log of changes to the schema.")
 @click.option(
     "--schema", default="auditkit_log", show_default=True, metavar="NAME", help="The schema of that log."
@@ -731,41 +742,71 @@ def report(
 @click.option(
     "--reader", default="auditkit", show_default=True, metavar="ROLE", help="The role that may read that log."
 )
+@_gate_options
 @_json_option
 @click.pass_context
 def policy(
-    ctx: click.Context, environment: str, ddl_log_sql: bool, schema: str, reader: str, as_json: bool
+    ctx: click.Context,
+    environments: tuple[str, ...],
+    sql: bool,
+    role_sql: str | None,
+    ddl_log_sql: bool,
+    schema: str,
+    reader: str,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
 ) -> None:
-    """Who changed what: whether ENVIRONMENT records changes to its schema, in which way and since when.
+    """Who can change the schema besides the migrations, by which door; who did; whether it is seen; what is stale.
 
-    With --ddl-log-sql: the SQL of a log that does, to be read and run by hand. Nothing is written by auditkit.
+    ENVIRONMENTS are all of them by default. SQL that is printed is to be read and run by hand: auditkit writes nothing.
     """
     from auditkit import audit
-    from auditkit.history.witnesses.ddl_log_sql import installation
 
     settings = _settings(ctx)
-    source = settings.source(environment)
-    if ddl_log_sql:
-        text = installation(schema, reader)
+    sources = settings.sources(environments or "all")
+    if ddl_log_sql or role_sql:
+        if len(sources) != 1:
+            raise ConfigError(
+                "that SQL is for one environment; name it, as in `auditkit policy production --role-sql`"
+            )
+        text = ""
+        if ddl_log_sql:
+            from auditkit.history.witnesses.ddl_log_sql import installation
+
+            text = installation(schema, reader)
+        if role_sql:
+            with _progress(ctx) as progress:
+                text += audit.policy_reader(sources[0], settings, role_sql, progress=progress)
         if as_json:
-            _print_json({"format": "auditkit.policy/1", "environment": source.name, "sql": text})
+            _print_json({"format": "auditkit.policy/1", "environment": sources[0].name, "sql": text})
         else:
             click.echo(text, nl=False)
         return
     with _progress(ctx) as progress:
-        result = audit.policy(source, settings, progress=progress)
+        result = audit.policy(sources, settings, fail_on=fail_on, progress=progress)
     if as_json:
         _print_json(result)
-        return
-    says = (
-        "changes to the schema leave a name" if result["captured"] else "changes to the schema leave no name"
-    )
-    click.echo(f"{result['environment']}: {says}")
-    for item in result["witnesses"]:
-        since = f", since {item['since'][:10]} {item['since'][11:19]} UTC" if item["since"] else ""
+    elif sql:
+        click.echo("\n".join(item["sql"] for item in result["environments"]), nl=False)
+    else:
+        from auditkit.report.guarded import guarded
+
+        verdict = result["verdict"]
+        banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
+        click.echo(f"{banner}  {result['headline']}", color=_colour())
+        for item in result["environments"]:
+            for text, colour in guarded(item):
+                click.echo(
+                    click.style(text, fg=colour, bold=bool(colour)) if colour else text, color=_colour()
+                )
+    for item in result["not_checked"]:
         click.echo(
-            f"  {'✓' if item['heard'] else '·'} {item['name'].replace('_', ' ')}: {item['says']}{since}"
+            f"not checked: {item['environment']}: {item['what']}: {item['why']}; {item['fix']}", err=True
         )
+    code = _exit_code(result["verdict"], warn_only)
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 @cli.command()

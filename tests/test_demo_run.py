@@ -37,7 +37,7 @@ def documents(folder: Path, notebook: str) -> list[dict[str, Any]]:
 def test_all_causes_and_culprits_are_right_and_nothing_else_is_reported(demo: Any) -> None:
     _, problems, said = demo
     assert problems == []
-    assert any("All 17 causes and culprits are right" in line for line in said)
+    assert any("All 19 causes and culprits are right" in line for line in said)
 
 
 def test_there_is_a_report_for_every_moment_and_question(demo: Any) -> None:

@@ -474,20 +474,26 @@ DRIFTS: tuple[Drift, ...] = (
     Drift(
         "hand change put back",
         "production",
-        None,
+        "reverted_hotfix",
         "A trigger function got a debug line for an hour; then the text of its migration came back.",
+        (("function", "private.touch_updated_at()"),),
         sql=(_TOUCH.format("raise log 'touch %', tg_table_name;\n  "), _TOUCH.format("")),
+        masks="20260210083000",
+        severity="info",
         since=YESTERDAY,
     ),
     Drift(
         "default set and dropped again",
         "production",
-        None,
+        "reverted_hotfix",
         "Tried in the dashboard, regretted a minute later.",
+        (("table column", "public.returns.reason"),),
         sql=(
             "alter table public.returns alter column reason set default ''",
             "alter table public.returns alter column reason drop default",
         ),
+        masks="20260506120000",
+        severity="info",
     ),
 )
 
