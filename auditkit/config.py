@@ -30,12 +30,14 @@ _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "shadow": _TABLE,
         "report": _TABLE,
         "compare": _TABLE,
+        "policy": _TABLE,
         "ignore": (list, "written as [[ignore]] tables"),
     },
     "migrations": {"path": _TEXT, "tool": _TEXT, "run_code": _FLAG, "python": _TEXT, "environment": _TABLE},
     "shadow": {"server": _TEXT, "role": _TEXT},
     "report": {"out_dir": _TEXT, "fail_on": _TEXT},
     "compare": {"owners": _FLAG, "grants": _FLAG, "comments": _FLAG, "schemas": _LIST},
+    "policy": {"migration_roles": _LIST, "stale_after": _TEXT},
     "ignore": {
         "kind": _TEXT,
         "schema": _TEXT,
@@ -143,6 +145,8 @@ class Settings:
     owners: bool = True
     grants: bool = True
     comments: bool = True
+    migration_roles: tuple[str, ...] = ()
+    stale_after: dt.timedelta = dt.timedelta(days=7)
 
     def environment(self, name: str) -> Source:
         """The environment called *name*.
@@ -255,7 +259,7 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
     where = str(file) if file else "the settings"
     _check_keys(data, "", where)
     sections: dict[str, dict[str, Any]] = {}
-    for name in ("migrations", "shadow", "report", "compare"):
+    for name in ("migrations", "shadow", "report", "compare", "policy"):
         section = data.get(name, {})
         _check_keys(section, name, where)
         sections[name] = section
@@ -289,7 +293,18 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         owners=sections["compare"].get("owners", True),
         grants=sections["compare"].get("grants", True),
         comments=sections["compare"].get("comments", True),
+        migration_roles=tuple(sections["policy"].get("migration_roles", ())),
+        stale_after=_span(sections["policy"].get("stale_after", "7d"), f"{where}: [policy] stale_after"),
     )
+
+
+def _span(text: str, label: str) -> dt.timedelta:
+    """A time span like ``7d``, ``36h`` or ``30m``."""
+    match = re.fullmatch(r"(\d{1,5})\s*([mhdw])", text.strip())
+    if match is None:
+        raise ConfigError(f'{label}: {text!r} is not a time span; write it like "7d", "36h" or "30m"')
+    unit = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}[match[2]]
+    return dt.timedelta(**{unit: int(match[1])})
 
 
 def check_severity(value: str, where: str = "--fail-on") -> str:

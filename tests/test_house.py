@@ -27,6 +27,7 @@ ROOMS = (
     ("history",),
     ("causes",),
     ("resolve",),
+    ("policy",),
     ("report",),
     ("audit",),
     ("doctor",),

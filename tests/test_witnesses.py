@@ -780,7 +780,7 @@ def test_who_changed_production_by_hand(
         "public.notes_person": ("postgres", "dbeaver", "statement text and time"),
         "public.people.phone": ("postgres", "dbeaver", "statement text and time"),
     }
-    policy = audit.policy(settings.source("shop"), settings)
+    policy = audit.policy([settings.source("shop")], settings)["environments"][0]
     assert policy["captured"]
     assert policy["witnesses"][0]["says"].endswith("its event triggers are on (always)")
     recording.drop_database("shop")
@@ -794,9 +794,7 @@ def test_the_command_line(tmp_path: Path, database: str) -> None:
     assert (answer.code, answer.out) == (0, installation("ddl_history"))
     answer = project.run("policy", "production")
     assert answer.code == 0
-    assert answer.out.startswith(
-        "production: changes to the schema leave no name\n  · ddl log: not installed"
-    )
+    assert "  changes to the schema leave no name\n    · ddl log: not installed" in answer.out
     answer = project.run("explain", "production", "--log", "nowhere.csv")
     assert answer.code == 2
     assert answer.err.splitlines()[-1].startswith("auditkit: no such log file: ")

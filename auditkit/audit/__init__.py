@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from auditkit.audit.blaming import blame, describe
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
-    from auditkit.audit.policy import policy
+    from auditkit.audit.guarding import policy, policy_reader
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
@@ -26,6 +26,7 @@ __all__ = [
     "explain",
     "history",
     "policy",
+    "policy_reader",
     "pull",
     "report",
     "scheduled",
@@ -40,7 +41,8 @@ _HOME = {
     "diff": "reading",
     "explain": "explaining",
     "history": "reading",
-    "policy": "policy",
+    "policy": "guarding",
+    "policy_reader": "guarding",
     "pull": "pulling",
     "report": "reports",
     "scheduled": "reports",

@@ -83,9 +83,10 @@ def _capture(source: Source) -> Snapshot:
     """Catalog and ledgers of a live environment, over short read-only sessions."""
     with connect(source.conninfo, name=source.name) as connection:
         snapshot = capture(connection, name=source.name, conninfo=source.conninfo)
-        from auditkit.catalog import physical
+        from auditkit.catalog import access, physical
         from auditkit.history import ledgers, witnesses
 
+        snapshot.manifest["access"] = access.read(connection)
         snapshot.ledgers = ledgers.read_ledgers(connection)
         snapshot.physical = physical.read(connection, snapshot)
         snapshot.manifest["witnesses"] = witnesses.read(connection, snapshot)
