@@ -436,6 +436,74 @@ def _print_pull_proof(result: dict[str, Any]) -> None:
         click.echo(f"next, record it as applied in the ledger of {result['environment']}", err=True)
 
 
+@cli.command()
+@click.argument("environment")
+@click.option(
+    "--resolve",
+    multiple=True,
+    metavar="FINDING=HOW",
+    help="push, pull, repair, reconcile, revert, accept or none, instead of the default of its cause.",
+)
+@click.option(
+    "--from",
+    "from_file",
+    default="",
+    metavar="FILE",
+    help="Take the resolutions of this plan, edited or not.",
+)
+@click.option("-o", "--output", metavar="FILE", help="Where to save the plan, for `auditkit apply`.")
+@_json_option
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    environment: str,
+    resolve: tuple[str, ...],
+    from_file: str,
+    output: str | None,
+    as_json: bool,
+) -> None:
+    """What brings ENVIRONMENT in line with the migrations, step by step; nothing is run there.
+
+    The steps and their way back are rehearsed on a shadow rebuilt from ENVIRONMENT. Exits 1 when they do not reach the
+    goal and something has to be decided first, 3 when they could not be rehearsed.
+    """
+    from auditkit import audit
+    from auditkit.resolve.plan import lines
+
+    with _progress(ctx) as progress:
+        made = audit.plan(
+            environment,
+            resolve=_resolutions(resolve),
+            from_file=from_file,
+            settings=_settings(ctx),
+            progress=progress,
+        )
+    if as_json:
+        _print_json(made.as_dict())
+    else:
+        click.echo("\n".join(lines(made)))
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+    for reason in made.not_offered:
+        click.echo(f"not offered: {reason}", err=True)
+    if output:
+        made.save(output)
+        if made.offered and not as_json:
+            click.echo(f"saved; to run it: auditkit apply {output} --to {made.environment}", err=True)
+    if not made.offered:
+        raise click.exceptions.Exit(1 if made.proof.get("left") else 3)
+
+
+def _resolutions(texts: Iterable[str]) -> dict[str, str]:
+    found = {}
+    for text in texts:
+        finding, _, how = text.partition("=")
+        if not how:
+            raise ConfigError(f"--resolve {text}: write FINDING=HOW, as in f-0123456789=revert")
+        found[finding.strip()] = how.strip()
+    return found
+
+
 def _print_left_out(result: dict[str, Any]) -> None:
     """What was not compared, and why: on standard error, so that nothing is hidden silently."""
     if result["managed"]:

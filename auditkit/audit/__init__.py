@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
     from auditkit.audit.guarding import policy, policy_reader
+    from auditkit.audit.planning import plan
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
@@ -25,6 +26,7 @@ __all__ = [
     "diff",
     "explain",
     "history",
+    "plan",
     "policy",
     "policy_reader",
     "pull",
@@ -41,6 +43,7 @@ _HOME = {
     "diff": "reading",
     "explain": "explaining",
     "history": "reading",
+    "plan": "planning",
     "policy": "guarding",
     "policy_reader": "guarding",
     "pull": "pulling",

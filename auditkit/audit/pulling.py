@@ -63,12 +63,12 @@ def pull(
     groups = list(script.transactions(steps))
     title = f"Brings the migrations up to what {environment.name} holds."
     slug = _slug(name) or f"pull_{_slug(environment.name)}"
-    first = _drafts(migrations, slug, groups, [], title)
+    first = drafted(migrations, slug, groups, [], title)
     files = steps_of(migrations)
-    there = replay([*files, *_steps(first)], ground, progress=progress, continued=False)
+    there = replay([*files, *steps_of_drafts(first)], ground, progress=progress, continued=False)
     forward = _outcome(there, len(files), _left(there, sides, settings))
     back = _back(there.final, sides.left, settings, ground, guess_renames)
-    made = _drafts(migrations, slug, groups, back, title)
+    made = drafted(migrations, slug, groups, back, title)
     document["files"] = [
         {"path": path, "version": each.migration.version, "name": each.migration.name, "text": text}
         for each in made
@@ -106,7 +106,7 @@ def _refuse_pending(name: str, snapshot: Snapshot, migrations: Migrations) -> No
         )
 
 
-def _drafts(
+def drafted(
     migrations: Migrations,
     name: str,
     groups: Sequence[tuple[bool, list[closing.Step]]],
@@ -126,7 +126,7 @@ def _texts(steps: Iterable[closing.Step]) -> list[str]:
     return ["\n".join(script.statement(step)) for step in steps]
 
 
-def _steps(made: Iterable[drafts.Draft]) -> list[Step]:
+def steps_of_drafts(made: Iterable[drafts.Draft]) -> list[Step]:
     return steps_of(each.migration for each in made)
 
 
@@ -161,7 +161,7 @@ def _returned(
 ) -> dict[str, Any]:
     """What came of the way back: it must lead to what the migrations were without the new one."""
     down = Step(f"{made[-1].migration.version}.down", "the way back", made[-1].down)
-    result = replay([*files, *_steps(made), down], ground, progress=progress, continued=False)
+    result = replay([*files, *steps_of_drafts(made), down], ground, progress=progress, continued=False)
     found = compare(result.final, before, scope=scope_of(settings, result.final, before))
     outcome = _outcome(result, len(files) + len(made), [*filter(script.changeable, found)])
     return {**outcome, "sql": made[-1].down}

@@ -230,6 +230,19 @@ def compare(left: Snapshot, right: Snapshot, *, scope: Scope | None = None) -> C
     )
 
 
+def compared_facts(snapshot: Snapshot, scope: Scope) -> Iterator[tuple[Key, dict[str, Value]]]:
+    """Everything that *scope* compares, with the attributes that are."""
+    outside = _Outside(scope, snapshot, snapshot)
+    for kind in KINDS.values():
+        table = snapshot.tables.get(kind.name)
+        if table is None or kind.name in scope.ignored_kinds:
+            continue
+        kept = [(n, a) for n, a in enumerate(table.attributes) if a not in scope.ignored_attributes]
+        for i, identity in enumerate(table.identities):
+            if not outside(table, i, kind) and not (scope.rules and scope.rule_for(table.fact(i), snapshot)):
+                yield (kind.name, identity), {a: table.values[i][n] for n, a in kept}
+
+
 def unfold(deltas: Sequence[Delta], closer: Sequence[Delta], state: Snapshot) -> list[Delta]:
     """*deltas*, and what they hide: a table under a name that the migrations do not give it is one delta, whatever
     was done to its parts.

@@ -31,7 +31,7 @@ MODES = (
     "AccessExclusiveLock",
 )
 
-_RELATIONS = """
+RELATIONS = """
     SELECT c.oid, format('%I.%I', n.nspname, c.relname), coalesce(pg_relation_filenode(c.oid), 0), c.relkind
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind IN ('r', 'p', 'm', 'f', 'v') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'"""
@@ -165,7 +165,7 @@ def _rehearse(
 ) -> Proof:
     with Scratch(stage.ground, None) as scratch:
         notes = [*stage.ground.notes, *scratch.lay(stage.ground)]
-        shadow = _Shadow(scratch, stage)
+        shadow = Shadow(scratch, stage)
         try:
             notes += shadow.rebuild(before)
             rebuilt = shadow.look()
@@ -195,7 +195,7 @@ def _rehearse(
             shadow.close()
 
 
-class _Shadow:
+class Shadow:
     """A scratch database with a session that runs scripts, and one that watches."""
 
     def __init__(self, scratch: Scratch, stage: Stage) -> None:
@@ -230,7 +230,7 @@ class _Shadow:
     def go(self, steps: Sequence[Step], sql: str, filled: rows.Contents) -> Way:
         """Run a script as psql would, in the transactions as printed, and watch."""
         way = Way(sql, steps)
-        relations = {oid: row for oid, *row in self.reader.execute(_RELATIONS).fetchall()}
+        relations = {oid: row for oid, *row in self.reader.execute(RELATIONS).fetchall()}
         failed = self._run(steps, way, {oid: row[0] for oid, row in relations.items()})
         self.scratch.reset(self.runner)
         if failed:
@@ -239,7 +239,7 @@ class _Shadow:
             way.error = said
             way.on_rows = said if filled else None
             return way
-        files = {oid: file for oid, _, file, _ in self.reader.execute(_RELATIONS).fetchall()}
+        files = {oid: file for oid, _, file, _ in self.reader.execute(RELATIONS).fetchall()}
         way.rewritten = sorted(
             name
             for oid, (name, file, kind) in relations.items()
@@ -268,16 +268,16 @@ class _Shadow:
                 ):  # its locks are gone when it has run, so they are looked at in a rehearsal of its own
                     execute(self.runner, "BEGIN")
                     execute(self.runner, step.sql.text)
-                    self._watch(way, names)
+                    self.watch(way, names)
                     execute(self.runner, "ROLLBACK")
                 if error := execute(self.runner, step.sql.text):
                     return step, error
-            self._watch(way, names)
+            self.watch(way, names)
             if not alone and (error := execute(self.runner, "COMMIT")):  # deferred constraints speak up here
                 return group[-1], error
         return None
 
-    def _watch(self, way: Way, names: dict[int, str]) -> None:
+    def watch(self, way: Way, names: dict[int, str]) -> None:
         found = self.reader.execute(_LOCKS, [self.runner.info.backend_pid]).fetchall()
         for oid, mode in found:
             name = names.get(oid)

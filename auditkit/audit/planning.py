@@ -1,0 +1,575 @@
+"""A plan for one environment: what is done about each finding, rehearsed on a shadow both ways before it is offered."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from auditkit import config
+from auditkit.audit.explained import Explained
+from auditkit.audit.explaining import explain_one
+from auditkit.audit.meant import all_steps, ground_like, listed, migrations_of
+from auditkit.audit.pulling import drafted
+from auditkit.audit.reading import scope_of, take
+from auditkit.catalog.compare import Comparison, Delta, compare
+from auditkit.catalog.grants import quote
+from auditkit.catalog.snapshot import Key, Snapshot
+from auditkit.causes.case import Case, Finding
+from auditkit.causes.resolutions import choice
+from auditkit.config import Settings
+from auditkit.connect import connect
+from auditkit.errors import ConfigError, Unreadable
+from auditkit.history import ledgers
+from auditkit.history.drafts import Draft
+from auditkit.history.layouts import LAYOUTS
+from auditkit.history.migration import Migration, Migrations, with_content
+from auditkit.history.shadow import replay
+from auditkit.history.shadow.scratch import Scratch
+from auditkit.history.states import HistoryMatrix, states
+from auditkit.progress import Tell, silent
+from auditkit.resolve import script
+from auditkit.resolve.closing import close
+from auditkit.resolve.effects import fingerprint, state_of
+from auditkit.resolve.plan import Plan, PlanStep, Resolved, read
+from auditkit.resolve.proof import Stage
+from auditkit.resolve.records import RECORDS, Book
+from auditkit.resolve.rehearsal import Rehearsal, Stumbled, said
+from auditkit.resolve.renames import recognise
+from auditkit.resolve.unheeded import unheeded
+
+#: How long a difference is accepted for, unless the plan file says otherwise.
+_ACCEPTED = dt.timedelta(days=90)
+
+
+def plan(
+    environment: str,
+    *,
+    resolve: Mapping[str, str] | None = None,
+    from_file: str = "",
+    only_push: bool = False,
+    settings: Settings | None = None,
+    config_file: str = "",
+    progress: Tell = silent,
+) -> Plan:
+    """What brings *environment* to what the migrations say; nothing is written anywhere.
+
+    Args:
+        resolve: finding → resolution, instead of the default of its cause.
+        from_file: a plan file whose resolutions are taken, edited or not.
+        only_push: run what is pending, and leave everything else as it is.
+
+    Raises:
+        ConfigError: an unknown finding or resolution, no migrations, or a source that nothing can be written to.
+        Unreadable: the environment, or its ledger, could not be read completely.
+    """
+    settings = settings or config.load(config_file or None)
+    source = settings.source(environment)
+    if source.type != "live":
+        raise ConfigError(
+            f"{source.name} is not a database that could be changed; name an environment that is"
+        )
+    chosen = {**(_chosen_in(from_file, source.name) if from_file else {}), **(resolve or {})}
+    migrations = listed(migrations_of(settings), settings)
+    snapshot = take(source, settings, progress=progress)
+    history = ledgers.choose(snapshot.ledgers, migrations)
+    if not history.readable or not snapshot.complete:
+        notes = [*history.not_checked, *snapshot.manifest["not_checked"]]
+        why = "; ".join(f"{n['what']}: {n['why']}; {n['fix']}" for n in notes)
+        raise Unreadable(f"{source.name}: no plan without reading everything: {why}")
+    matrix = states(migrations, {source.name: history})
+    explained = explain_one(source.name, snapshot, None, matrix, migrations, settings, progress)
+    if explained.meant.intended is None:
+        note = (
+            explained.notes[-1]
+            if explained.notes
+            else {"why": "the migrations cannot be replayed", "fix": ""}
+        )
+        raise Unreadable(
+            f"{source.name}: no plan without a replay: {note['why']}; {note['fix']}".rstrip("; ")
+        )
+    record = next((r for r in snapshot.ledgers if f"{r['schema']}.{r['table']}" == history.table), None)
+    book = Book.of(record, history.tool or "") if record else None
+    raw: list[str] = []
+    if book:
+        with connect(source.conninfo, name=source.name) as connection:
+            raw = [str(row[0]) for row in connection.execute(book.read.encode()).fetchall()]
+    resolved = _resolve(explained, chosen, only_push)
+    work = _Planning(
+        explained, migrations, matrix, settings, snapshot, book, raw, resolved, only_push, progress
+    )
+    return work.plan()
+
+
+def _chosen_in(path: str, name: str) -> dict[str, str]:
+    document = read(path)
+    if document.get("environment") != name:
+        raise ConfigError(f"{path} is a plan for {document.get('environment')}, not for {name}")
+    return {
+        str(f["id"]): str(f["resolution"])
+        for f in document.get("findings", ())
+        if isinstance(f, dict) and "id" in f and "resolution" in f
+    }
+
+
+def _resolve(explained: Explained, chosen: Mapping[str, str], only_push: bool) -> list[Resolved]:
+    known = {finding.id for finding in explained.findings}
+    for finding_id in chosen:
+        if finding_id not in known:
+            raise ConfigError(
+                f"{explained.case.environment} has no finding {finding_id}; it has "
+                f"{', '.join(sorted(known)) or 'none'}"
+            )
+    found = []
+    for finding in explained.findings:
+        options = choice(finding, explained.case)
+        default = options.default
+        if only_push and finding.cause != "missing_migration":
+            default = "none"
+        wanted = chosen.get(finding.id, default)
+        possible = (options.default, *options.others)
+        if wanted not in possible:
+            raise ConfigError(
+                f"{finding.id} ({finding.cause}) cannot be resolved by '{wanted}'; choose {', '.join(possible)}"
+            )
+        found.append(
+            Resolved(
+                finding.id,
+                finding.cause,
+                finding.severity,
+                finding.title,
+                wanted,
+                options.truth,
+                tuple(o for o in dict.fromkeys((*possible, "none")) if o != wanted),
+                _rule(finding) if wanted == "accept" else "",
+            )
+        )
+    return found
+
+
+def _rule(finding: Finding) -> str:
+    """The rules for auditkit.toml that accept a finding for a while."""
+    import json
+
+    until = (dt.datetime.now(dt.UTC) + _ACCEPTED).date().isoformat()
+    return "\n".join(
+        f"[[ignore]]\nkind = {json.dumps(kind)}\nname = {json.dumps(identity)}\n"
+        f"reason = {json.dumps('accepted: ' + finding.title)}\nuntil = {until}\n"
+        for kind, identity in finding.objects
+    )
+
+
+def _keys(finding: Finding) -> set[Key]:
+    return {*finding.objects, *(key for d in finding.deltas for key in (d.key, *d.children))}
+
+
+@dataclass
+class _Planning:
+    """All that one plan is made of."""
+
+    explained: Explained
+    migrations: Migrations
+    matrix: HistoryMatrix
+    settings: Settings
+    snapshot: Snapshot
+    book: Book | None
+    raw: list[str]
+    resolved: list[Resolved]
+    only_push: bool
+    progress: Tell
+    refused: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.case: Case = self.explained.case
+        self.name = self.case.environment
+        self.by_id = {finding.id: finding for finding in self.explained.findings}
+        self.paths = {(m.path, m.version): m for m in self.migrations}
+        self.scope = scope_of(self.settings, self.snapshot)
+        ground, self.base = ground_like(self.settings, self.snapshot, self._intended.final)
+        self.stage = Stage(ground, replace(self.scope), self._settles)
+
+    @property
+    def _intended(self) -> Any:
+        assert self.case.intended
+        return self.case.intended
+
+    def _settles(self, delta: Delta) -> bool:
+        if delta.key == ("role", quote(self.stage.ground.role)):
+            return True
+        bases = [self.base, *([self.explained.meant.base] if self.explained.meant.base else [])]
+        return any(each.settles(delta.kind, delta.identity, delta.attribute) for each in bases)
+
+    def _to_migrations(self, left: Snapshot, right: Snapshot) -> Comparison:
+        """How a replay differs from what is there; what the shadow alone decides does not count."""
+        scope = scope_of(self.settings, self.snapshot, right)
+        found = compare(left, right, scope=scope)
+        found.deltas = [delta for delta in found if not self._settles(delta)]
+        return found
+
+    def _with(self, *resolutions: str) -> list[Finding]:
+        return [self.by_id[r.id] for r in self.resolved if r.resolution in resolutions]
+
+    def _file(self, finding: Finding) -> Migration | None:
+        entry = finding.entry
+        return self.paths.get((entry.file or "", entry.version)) if entry else None
+
+    # --- the plan -----------------------------------------------------------------------------------------------
+
+    def plan(self) -> Plan:
+        started = time.monotonic()
+        state = state_of(self.snapshot, self.scope, self.explained.history)
+        made = Plan(
+            self.name,
+            str(self.snapshot.manifest["database"]),
+            "migrations",
+            fingerprint(state),
+            dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            self.case.ledger_tool or "",
+            self.explained.history.table or "",
+            self.resolved,
+            [],
+            {},
+            notes=[f"{n['what']}: {n['why']}" for n in self.explained.notes if n.get("blocking", True)],
+        )
+        made.not_offered += self._impossible()
+        if made.not_offered:
+            made.proof = {"proven": False, "ran": False}
+            return made
+        problems: list[str] = []
+        for revert_first, with_rows in self._strategies():
+            try:
+                self._attempt(made, revert_first, with_rows)
+            except Stumbled as error:
+                problems.append(str(error))
+                continue
+            if made.proof["proven"]:
+                break
+        if not made.proof:
+            made.proof = {"proven": False, "ran": True}
+            made.not_offered = [*dict.fromkeys(problems)]
+        elif made.proof["proven"] and problems and not made.proof["with_rows"]:
+            made.notes.append(f"with rows like those of the rehearsal: {problems[0]}")
+        if not made.proof["proven"] and not made.not_offered:
+            made.not_offered = self._why(made)
+        made.proof["seconds"] = round(time.monotonic() - started, 1)
+        return made
+
+    def _strategies(self) -> list[tuple[bool, bool]]:
+        orders = [True, False] if self._pending() and self._with("revert", "reconcile") else [True]
+        return [(order, with_rows) for with_rows in (True, False) for order in orders]
+
+    def _impossible(self) -> list[str]:
+        found = []
+        if self.base.other_release:
+            found.append(
+                f"the shadow has another major version than {self.name}: have AUDITKIT_PG_BINDIR name its programs"
+            )
+        code = [m.path for m in self._pending() if m.sql is None]
+        if code:
+            found.append(f"{code[0]} is code: apply it with its own tool, then make the plan again")
+        needs_book = [f.id for f in self._with("push", "repair", "pull") if f.cause != "unknown"]
+        needs_book += ["pending migrations"] if self._pending() else []
+        if needs_book and self.book is None:
+            found.append(f"{self.name} has no ledger to record migrations in ({', '.join(needs_book)})")
+        elif needs_book and self.book and not self.book.writable:
+            found.append(
+                f"auditkit does not write the ledger of {self.book.tool}; it writes those of {', '.join(sorted(RECORDS))}"
+            )
+        return found
+
+    def _why(self, made: Plan) -> list[str]:
+        found = []
+        for title, key in (
+            ("the shadow is not like it", "unlike"),
+            ("left", "left"),
+            ("not taken back", "left_back"),
+        ):
+            items = made.proof[key]
+            more = f" and {len(items) - 5} more" if len(items) > 5 else ""
+            found += [f"{title}: {', '.join(items[:5])}{more}"] if items else []
+        open_ones = [r for r in self.resolved if r.resolution == "none" and self.by_id[r.id].deltas]
+        found += [
+            f"decide about {r.id} ({r.cause}): --resolve {r.id}={'|'.join(o for o in r.others if o != 'none')}"
+            for r in open_ones
+            if not self.only_push
+        ]
+        return found
+
+    def _excused(self) -> list[Finding]:
+        return self._with("accept", "none")
+
+    def _pending(self) -> list[Migration]:
+        """The files to run, in their order: what is pending, and what was recorded and never run."""
+        elsewhere = {
+            f.entry.version
+            for f in self.explained.findings
+            if f.entry
+            and (
+                f in self._excused()
+                or f.cause in ("applied_not_recorded", "restamped", "rebaselined", "partial_apply")
+            )
+        }
+        again = {f.entry.version for f in self._with("push") if f.cause == "recorded_not_applied" and f.entry}
+        found = []
+        for row in self.matrix.rows:
+            cell = row.cells.get(self.name)
+            if row.migration is None or cell is None or row.version in elsewhere:
+                continue
+            if cell.state == "pending" or row.version in again:
+                found.append(row.migration)
+        return found
+
+    # --- one rehearsal --------------------------------------------------------------------------------------------
+
+    def _attempt(self, made: Plan, revert_first: bool, with_rows: bool) -> None:
+        ground = self.stage.ground
+        self.progress(0, 1, f"Rehearsing on a shadow of {self.name}")
+        with Scratch(ground, None) as scratch:
+            notes = scratch.lay(ground)
+            shadow = Rehearsal(scratch, self.stage, self.scope, self.book, self.migrations)
+            try:
+                state = state_of(self.snapshot, self.scope, self.explained.history)
+                shadow.start(self.snapshot, self.raw, state, with_rows=with_rows)
+                self._repairs(shadow)
+                if revert_first:
+                    self._reverts(shadow)
+                self._pushes(shadow)
+                self._reconciles(shadow)
+                self._late_records(shadow)
+                drafts, goal = self._pulls(shadow)
+                left = self._left(shadow, goal)
+                left += self._ledger_left(shadow, drafts)
+                left_back = shadow.go_back()
+            finally:
+                shadow.close()
+            unlike = [said(delta) for delta in shadow.unlike]
+            made.steps = shadow.steps
+            made.proof = {
+                "ran": True,
+                "proven": not left and not left_back and not unlike,
+                "server": str(shadow.first.manifest["server"]),
+                "with_rows": with_rows,
+                "unlike": unlike,
+                "left": left,
+                "left_back": left_back,
+                "notes": [*notes, *shadow.notes],
+            }
+
+    def _ledger(
+        self,
+        shadow: Rehearsal,
+        title: str,
+        finding: Finding,
+        sql: list[str],
+        added: Sequence[tuple[str, str]],
+    ) -> None:
+        step = PlanStep(0, title, "ledger", [finding.id], record=";\n".join(sql))
+        shadow.run(step, added=added)
+
+    def _repairs(self, shadow: Rehearsal) -> None:
+        """What the ledger says wrongly, before anything is run."""
+        book = self.book
+        for finding in self._with("push", "repair", "reconcile") if book else ():
+            assert book
+            entry, file = finding.entry, self._file(finding)
+            if finding.cause == "recorded_not_applied" and entry:
+                self._ledger(
+                    shadow,
+                    f"Forget that {entry.label} was applied: it was not",
+                    finding,
+                    [book.forget(entry.version, entry.name)],
+                    [],
+                )
+            elif finding.cause == "applied_not_recorded" and file:
+                self._ledger(
+                    shadow,
+                    f"Record {file.version} as applied: what it does is there",
+                    finding,
+                    [book.record(file)],
+                    [(file.version, file.name)],
+                )
+            elif finding.cause == "restamped" and entry and file:
+                old = book.forget(entry.recorded_as or "", entry.name)
+                self._ledger(
+                    shadow,
+                    f"Record {entry.recorded_as} under the version of its file, {file.version}",
+                    finding,
+                    [old, book.record(file)],
+                    [(file.version, file.name)],
+                )
+            elif finding.cause == "rebaselined" and file:
+                gone = [
+                    book.forget(row.version, row.name)
+                    for row in self.matrix.rows
+                    if row.file is None and self.name in row.cells
+                ]
+                gone.append(book.forget(file.version, file.name))
+                self._ledger(
+                    shadow,
+                    f"Record the baseline {file.version} in place of the rows that it replaces",
+                    finding,
+                    [*dict.fromkeys(gone), book.record(file)],
+                    [(file.version, file.name)],
+                )
+            elif finding.cause == "partial_apply" and entry and entry.state == "failed":
+                self._ledger(
+                    shadow,
+                    f"Forget the failed run of {entry.label}",
+                    finding,
+                    [book.forget(entry.version, entry.name)],
+                    [],
+                )
+
+    def _late_records(self, shadow: Rehearsal) -> None:
+        """What was half applied is recorded once it is whole."""
+        for finding in self._with("reconcile") if self.book else ():
+            file, entry = self._file(finding), finding.entry
+            if finding.cause == "partial_apply" and file and entry and entry.state in ("pending", "failed"):
+                assert self.book
+                self._ledger(
+                    shadow,
+                    f"Record {file.version} as applied: the rest of it is there now",
+                    finding,
+                    [self.book.record(file)],
+                    [(file.version, file.name)],
+                )
+
+    def _about(self, findings: Sequence[Finding]) -> Callable[[set[Key]], list[str]]:
+        return lambda keys: [f.id for f in findings if _keys(f) & keys] or [f.id for f in findings]
+
+    def _reverts(self, shadow: Rehearsal) -> None:
+        """Back to what the ledger says was run, so that what is pending finds what it needs."""
+        findings = self._with("revert")
+        applied = self.case.applied
+        target = (
+            applied.final if applied and not applied.failures and self._pending() else self._intended.final
+        )
+        keys = {key for finding in findings for key in _keys(finding)}
+        shadow.close_to(
+            target,
+            lambda d: d.key in keys or bool(keys & {*d.children}),
+            "Undo",
+            self._about(findings),
+            self._to_migrations,
+        )
+
+    def _pushes(self, shadow: Rehearsal) -> None:
+        missing = self._with("push")
+        for migration in self._pending():
+            assert self.book
+            ids = [f.id for f in missing if f.entry and f.entry.version == migration.version]
+            shadow.run(
+                PlanStep(
+                    0,
+                    f"Apply {migration.path}",
+                    "file",
+                    ids or [f.id for f in missing][:1],
+                    migration.path,
+                    sql=migration.sql or "",
+                    record=self.book.record(migration),
+                    transaction=migration.transactional,
+                ),
+                added=[(migration.version, migration.name)],
+                renamed="rename" in (migration.sql or "").lower(),
+            )
+
+    def _untouched(self) -> Callable[[Delta], bool]:
+        """Whether a difference stays: of what is accepted, pulled, or not decided about."""
+        stay = {key for finding in self._with("accept", "none", "pull") for key in _keys(finding)}
+        act = {key for finding in self._with("push", "reconcile", "revert") for key in _keys(finding)}
+        return lambda d: d.key in stay - act
+
+    def _reconciles(self, shadow: Rehearsal) -> None:
+        """Whatever is left then of what shall be as the migrations say."""
+        if self.only_push:
+            return
+        untouched = self._untouched()
+        findings = self._with("reconcile", "revert", "push")
+        if findings:
+            shadow.close_to(
+                self._intended.final,
+                lambda d: not untouched(d),
+                "Reconcile",
+                self._about(findings),
+                self._to_migrations,
+            )
+
+    def _pulls(self, shadow: Rehearsal) -> tuple[list[Draft], Snapshot]:
+        """Migrations that make what is here and shall stay; what the files lead to with them."""
+        findings = self._with("pull")
+        meant: Snapshot = self._intended.final
+        if not findings:
+            return [], meant
+        keys = {key for finding in findings for key in _keys(finding)}
+
+        def again(left: Snapshot) -> Comparison:
+            found = self._to_migrations(left, shadow.now)
+            found.deltas = [
+                d for d in found if script.changeable(d) and (d.key in keys or keys & {*d.children})
+            ]
+            return found
+
+        compared = again(meant)
+        if not compared.deltas:
+            return [], meant
+        renames, left, rest = recognise(meant, shadow.now, compared, known=[], guess=True, again=again)
+        ignored = replace(self.scope, lenient=True).ignored_attributes
+        groups = list(script.transactions(renames + close(left, unheeded(left, shadow.now, ignored), rest)))
+        title = f"Captures what was changed by hand in {self.name}."
+        slug = f"pull_{''.join(c if c.isalnum() else '_' for c in self.name.lower())}"
+        drafts = drafted(self.migrations, slug, groups, [], title)
+        made = [self._read(draft) for draft in drafts]
+        ground = self._intended.ground
+        more = Migrations(self.migrations.project, (*self.migrations.items, *made), ref=self.migrations.ref)
+        result = replay(all_steps(more, self.settings), ground, progress=self.progress, continued=False)
+        if result.failures:
+            raise Stumbled(f"what is to be pulled cannot be replayed: {result.failures[0].message}")
+        for draft, migration in zip(drafts, made, strict=True):
+            assert self.book
+            shadow.run(
+                PlanStep(
+                    0,
+                    f"Write {migration.path} and record it: what it does is there",
+                    "ledger",
+                    [f.id for f in findings],
+                    migration.path,
+                    record=self.book.record(migration),
+                    writes={**draft.files, **draft.changed},
+                ),
+                added=[(migration.version, migration.name)],
+            )
+        self.pulled = made
+        return drafts, result.final
+
+    def _read(self, draft: Draft) -> Migration:
+        text = draft.files[draft.migration.path]
+        return with_content(LAYOUTS[self.migrations.tool], draft.migration, text.encode())
+
+    # --- what is left -----------------------------------------------------------------------------------------------
+
+    def _left(self, shadow: Rehearsal, goal: Snapshot) -> list[str]:
+        """What still differs from the goal, and was neither accepted nor, for a push, there before."""
+        stay: set[Key] = {key for f in self._with("accept") for key in _keys(f)}
+        if self.only_push:
+            stay |= {key for f in self._excused() for key in _keys(f)}
+        found = self._to_migrations(goal, shadow.now)
+        return [
+            said(d) for d in found if script.changeable(d) and d.key not in stay and not stay & {*d.children}
+        ]
+
+    def _ledger_left(self, shadow: Rehearsal, drafts: Sequence[Draft]) -> list[str]:
+        """What the ledger would still say otherwise than the files."""
+        items = (*self.migrations.items, *(self.pulled if drafts else ()))
+        more = Migrations(self.migrations.project, items, ref=self.migrations.ref)
+        history = ledgers.choose(shadow.now.ledgers, more)
+        matrix = states(more, {self.name: history})
+        excused = {f.entry.version for f in self._excused() if f.entry}
+        excused |= {f.culprit.version for f in self._excused() if f.culprit}
+        wrong = {"pending", "failed", "unknown", "restamped"}
+        return [
+            f"the ledger: {row.version} {row.name} is {row.states[self.name]}"
+            for row in matrix.rows
+            if row.states.get(self.name) in wrong and row.version not in excused
+        ]

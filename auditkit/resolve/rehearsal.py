@@ -1,0 +1,269 @@
+"""The steps of a plan, run one by one on a shadow that was rebuilt from the environment, ledger and all.
+
+What a step does is taken from what was seen: the objects it changed, the locks it held, the tables it wrote anew, the
+rows it lost. The way back of each step is made from that, and is run, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from auditkit.catalog.compare import Comparison, Delta, Scope, compare
+from auditkit.catalog.snapshot import Key, Snapshot
+from auditkit.history import ledgers
+from auditkit.history.migration import Migrations
+from auditkit.history.shadow.running import Error, excerpt, execute
+from auditkit.history.shadow.scratch import Scratch
+from auditkit.history.split import first_word, split
+from auditkit.resolve import rows, script
+from auditkit.resolve.closing import Step, close
+from auditkit.resolve.effects import Effect, State, fingerprint, named, state_of
+from auditkit.resolve.plan import PlanStep
+from auditkit.resolve.proof import MODES, RELATIONS, Shadow, Stage, Way
+from auditkit.resolve.records import Book, Raw
+from auditkit.resolve.renames import recognise
+from auditkit.resolve.unheeded import unheeded
+
+__all__ = ["Rehearsal", "Stumbled", "pieces", "sql_of"]
+
+#: What cannot run in a transaction says so: such a file is run statement by statement, as its tool does.
+_ALONE = frozenset({"25001", "55P04", "2D000"})
+_OWN = frozenset({"begin", "start", "commit", "end", "rollback", "abort"})
+
+
+class Stumbled(Exception):
+    """A step failed on the shadow; the message is one line."""
+
+
+def pieces(sql: str, *, whole: bool) -> list[str]:
+    """What is sent to the server: all at once in a transaction, else statement by statement."""
+    if not sql.strip():
+        return []
+    return [sql] if whole else [statement.text for statement in split(sql)]
+
+
+def begins_itself(sql: str) -> bool:
+    """Whether a text opens or ends transactions."""
+    texts = (s.text[first_word(s.text) :].split(None, 1) for s in split(sql))
+    return any(words and words[0].lower().strip(";") in _OWN for words in texts)
+
+
+def sql_of(steps: Sequence[Step]) -> tuple[str, bool]:
+    """The statements as text, and whether they can share a transaction."""
+    whole = not any(step.sql.alone for step in steps)
+    lines = [f"{'SET LOCAL' if whole else 'SET'} {script.SETTING};"] if script.loose(steps) else []
+    for step in steps:
+        lines += script.statement(step)
+    return "\n".join(lines) + "\n" if lines else "", whole
+
+
+class Rehearsal:
+    """A shadow like the environment, with its ledger's rows and a few rows in each table."""
+
+    def __init__(
+        self, scratch: Scratch, stage: Stage, scope: Scope, book: Book | None, project: Migrations
+    ) -> None:
+        self.scratch, self.stage, self.scope = scratch, stage, scope
+        self.book, self.project = book, project
+        self.shadow = Shadow(scratch, stage)
+        self.runner, self.reader = self.shadow.runner, self.shadow.reader
+        self.steps: list[PlanStep] = []
+        self.unlike: list[Delta] = []
+        self.notes: list[str] = []
+
+    def close(self) -> None:
+        self.shadow.close()
+
+    def start(self, before: Snapshot, raw: Raw, state: State, *, with_rows: bool) -> None:
+        """Rebuild *before*; *state* is the environment's own, from which fingerprints are told."""
+        self.notes += self.shadow.rebuild(before)
+        if self.book:
+            self._rebuild_ledger(before, self.book)
+        if with_rows:
+            rows.fill(self.runner)
+        for statement in [f"DELETE FROM {self.book.table}", *self.book.restore(raw)] if self.book else ():
+            if error := execute(self.runner, statement):
+                raise Stumbled(f"the ledger cannot be rebuilt on the shadow: {error.message}")
+        self.scratch.reset(self.runner)
+        self.with_rows = with_rows
+        self.now = self.first = self.look()
+        self.unlike = [*filter(script.changeable, self.stage.differences(self.first, before))]
+        self.here = state
+        self.fingerprint = fingerprint(state)
+
+    def _rebuild_ledger(self, before: Snapshot, book: Book) -> None:
+        empty = self.shadow.look()
+
+        def own(delta: Delta) -> bool:
+            side = before.get(*delta.key) or empty.get(*delta.key)
+            parent = side.parent if side else None
+            return delta.key == ("schema", book.schema) or book.table in (delta.identity, parent)
+
+        found = compare(empty, before, scope=Scope())
+        found.deltas = [delta for delta in found if own(delta)]
+        for step in close(empty, before, found):
+            if error := execute(self.runner, step.sql.text):
+                self.notes.append(f"not rebuilt: {excerpt(step.sql.text, 80)}: {error.message}")
+
+    def look(self) -> Snapshot:
+        found = self.shadow.look()
+        found.ledgers = ledgers.read_ledgers(self.reader)
+        return found
+
+    def state(self, snapshot: Snapshot) -> State:
+        return state_of(snapshot, self.scope, ledgers.choose(snapshot.ledgers, self.project))
+
+    def raw(self) -> list[str]:
+        return [str(row[0]) for row in self.reader.execute(self.book.read).fetchall()] if self.book else []
+
+    # --- forward ----------------------------------------------------------------------------------------------------
+
+    def run(self, step: PlanStep, *, added: Sequence[tuple[str, str]] = (), renamed: bool = False) -> None:
+        """Run one step, and complete it with what was seen.
+
+        Raises:
+            Stumbled: it failed.
+        """
+        step.number = len(self.steps) + 1
+        if step.transaction and begins_itself(step.sql):
+            step.transaction = False
+        raw = self.raw()
+        relations = {oid: row for oid, *row in self.reader.execute(RELATIONS).fetchall()}
+        names = {oid: str(row[0]) for oid, row in relations.items()}
+        filled = rows.contents(self.runner) if self.with_rows else {}
+        way = Way("", [])
+        error = self._send(step.sql, step.record, step.transaction, way, names)
+        if error and step.transaction and error.sqlstate in _ALONE:
+            step.transaction = False
+            self.scratch.reset(self.runner)
+            error = self._send(step.sql, step.record, False, way, names)
+        self.scratch.reset(self.runner)
+        if error:
+            raise Stumbled(f"step {step.number} ({step.title}) fails: {error.message}")
+        before, self.now = self.now, self.look()
+        self._observe(step, way, relations, filled)
+        effect = Effect.between(self.state(before), self.state(self.now))
+        step.changes = effect.as_list()
+        self.here = effect.on(self.here)
+        step.after = fingerprint(self.here)
+        step.verify = [*named(step.changes)] or ["nothing that is compared changes"]
+        self._way_back(step, before, renamed)
+        if step.record and self.book:
+            step.unrecord = self.book.back(raw, self.raw(), added)
+        self.steps.append(step)
+
+    def _send(
+        self, sql: str, record: str, whole: bool, way: Way | None = None, names: dict[int, str] | None = None
+    ) -> Error | None:
+        texts = [*pieces(sql, whole=whole), *([f"RESET ROLE;\n{record}"] if record else [])]
+        if whole:
+            execute(self.runner, "BEGIN")
+        for text in texts:
+            if error := execute(self.runner, text):
+                return error
+        if way is not None and names is not None:
+            self.shadow.watch(way, names)
+        return execute(self.runner, "COMMIT") if whole else None
+
+    def _observe(
+        self, step: PlanStep, way: Way, relations: dict[int, list[object]], filled: rows.Contents
+    ) -> None:
+        ledger = {self.book.table, f"{self.book.schema}.{self.book.name}"} if self.book else set()
+        step.locks = {
+            name: mode for name, mode in sorted(way.locks.items()) if mode != MODES[0] and name not in ledger
+        }
+        files = {oid: file for oid, _, file, _ in self.reader.execute(RELATIONS).fetchall()}
+        step.rewritten = sorted(
+            str(name)
+            for oid, (name, file, kind) in relations.items()
+            if str(kind) in "rm" and files.get(oid, file) != file
+        )
+        said = " ".join(step.hazards)
+        for name in rows.lost(filled, rows.contents(self.runner)) if filled else ():
+            if (
+                name not in ledger
+                and not any(name.startswith(f"{table}.") for table in ledger)
+                and name not in said
+            ):
+                step.hazards.append(f"DELETES_DATA: {name} held more before (seen in the rehearsal)")
+
+    def _way_back(self, step: PlanStep, before: Snapshot, renamed: bool) -> None:
+        first, known, rest = recognise(
+            self.now,
+            before,
+            self.stage.differences(self.now, before),
+            guess=renamed,
+            again=lambda snapshot: self.stage.differences(snapshot, before),
+        )
+        step.back, step.back_transaction = sql_of(first + close(known, before, rest))
+
+    def close_to(
+        self,
+        target: Snapshot,
+        select: Callable[[Delta], bool],
+        title: str,
+        findings: Callable[[set[Key]], list[str]],
+        differences: Callable[[Snapshot, Snapshot], Comparison],
+    ) -> None:
+        """Steps that make of what is there what *target* has, as far as *select* says."""
+
+        def again(left: Snapshot) -> Comparison:
+            found = differences(left, target)
+            found.deltas = [d for d in found if script.changeable(d) and select(d)]
+            return found
+
+        compared = again(self.now)
+        if not compared.deltas:
+            return
+        renames, left, rest = recognise(self.now, target, compared, known=[], guess=True, again=again)
+        right = unheeded(left, target, replace(self.scope, lenient=True).ignored_attributes)
+        made = renames + close(left, right, rest)
+        for _, group in script.transactions(made):
+            sql, whole = sql_of(group)
+            keys = {step.key for step in group}
+            about = ", ".join(sorted({f"{k} {i}" for k, i in keys})[:3]) + (" …" if len(keys) > 3 else "")
+            hazards = [f"{h.code}: {h.why}".rstrip(": ") for s in group for h in s.sql.hazards]
+            self.run(
+                PlanStep(
+                    0,
+                    f"{title}: {about}",
+                    "sql",
+                    findings(keys | {key for d in compared for key in (d.key, *d.children)}),
+                    sql=sql,
+                    transaction=whole,
+                    hazards=[*dict.fromkeys(hazards)],
+                ),
+                renamed=any(s.action == "rename" for s in group),
+            )
+
+    # --- back -------------------------------------------------------------------------------------------------------
+
+    def go_back(self) -> list[str]:
+        """Run all ways back, last step first; what is left then, in words.
+
+        Raises:
+            Stumbled: one of them failed.
+        """
+        for step in reversed(self.steps):
+            whole = step.back_transaction
+            error = self._send(step.back, step.unrecord, whole) if step.back or step.unrecord else None
+            self.scratch.reset(self.runner)
+            if error:
+                raise Stumbled(f"the way back of step {step.number} ({step.title}) fails: {error.message}")
+        there = self.look()
+        left = [
+            said(delta) for delta in self.stage.differences(there, self.first) if script.changeable(delta)
+        ]
+        was, now = self.state(self.first), self.state(there)
+        rows_left = Effect.between(
+            {k: v for k, v in was.items() if k[0] == "ledger row"},
+            {k: v for k, v in now.items() if k[0] == "ledger row"},
+        )
+        return [*left, *named(rows_left.as_list())]
+
+
+def said(delta: Delta) -> str:
+    """A delta in a few words."""
+    attribute = f" · {delta.attribute}" if delta.attribute else ""
+    return f"{delta.change}: {delta.kind} {delta.identity}{attribute}"
