@@ -190,6 +190,7 @@ def test_story_is_consistent() -> None:
         "applied_not_recorded",
         "unknown_migration",
         "environment_difference",
+        "reverted_hotfix",
     }
     assert len([drift for drift in DRIFTS if drift.cause is None]) >= 4
 
@@ -210,7 +211,9 @@ def test_every_environment_differs_exactly_as_told(shop: Shop, meant: Things) ->
         told = {
             thing
             for drift in EXPECTED
-            if drift.environment == environment and drift.how != "run only"
+            if drift.environment == environment
+            and drift.how != "run only"
+            and drift.cause != "reverted_hotfix"
             for thing in drift.objects
         }
         assert differing(meant, things(shop.conninfo(environment))) == told, environment
