@@ -81,6 +81,8 @@ class Door:
         says = DOORS[self.power.door][1]
         if self.power.door == "acts_as":
             says = f"may act as {self.power.holder}, which is meant to change the schema"
+        elif self.power.door == "superuser" and self.power.holder != self.role:
+            says = f"may become {self.power.holder}, a superuser"
         what = counted(self.power.objects)
         return f"{says}{f' ({what})' if what else ''}"
 
@@ -164,7 +166,8 @@ class _Judge:
             if role.login and not role.name.startswith("pg_"):
                 found += self._of(role.name, reached)
         found += [self._door(PUBLIC, False, power, ()) for power in self.held.get(PUBLIC, ())]
-        for name in self.held.keys() - reached - {PUBLIC, *PREDEFINED}:
+        api = _API & self.held.keys() if self.supabase else frozenset()
+        for name in self.held.keys() - reached - {PUBLIC, *PREDEFINED} | api:
             found += [self._door(name, False, power, ()) for power in self.held[name]]
         return sorted(found, key=lambda d: (-_RANK.index(d.severity), d.role, d.kind, d.power.holder))
 

@@ -96,7 +96,7 @@ DOORS: dict[str, tuple[str, str, str]] = {
         "its COPY … FROM a file and pg_read_file()",
     ),
     "replication": (
-        "low",
+        "info",
         "has REPLICATION: may copy the whole cluster, password hashes included",
         "standbys, backups and change data capture that log in with it",
     ),

@@ -27,6 +27,9 @@ def guarded(environment: Mapping[str, Any]) -> Iterator[Line]:
         yield f"{name}: only {allowed} can change the schema, as it should be", None
     for role, group in groupby(sorted(open_doors, key=_by_role(open_doors)), key=lambda d: d["role"]):
         yield from _role(role, list(group))
+    for door in environment["doors"]:
+        if door["judged"] == "door" and door["severity"] == "info":
+            yield f"  INFO  {visible(door['role'])} {visible(door['says'])}", None
     yield from _seen(environment)
     ages = environment["stale"]
     if ages["migrated_at"]:
