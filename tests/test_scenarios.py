@@ -686,6 +686,16 @@ SAVED = {"11": ("saved", """do $$ begin
     begin create table app.saved (id int); exception when duplicate_table then null; end;
     begin alter table app.users add note text; exception when duplicate_column then null; end;
 end $$;""")}  # fmt: skip
+GUARDED = "alter table app.team enable row level security;"
+RENAMED = {
+    "11": ("team", f"create table app.team (id int primary key);\n{GUARDED}"),
+    "12": ("crew", "alter table app.team rename to crew;"),
+}
+FOUR_TYPES = {"11": ("types", """
+alter table app.users alter email type varchar(300);
+alter table app.orders alter tax type numeric(14, 2);
+alter table app.orders alter net type numeric(14, 2);
+alter table app.users alter joined type timestamptz(3);""")}  # fmt: skip
 MATERIALIZED = {"11": ("sums", "create materialized view app.sums as select count(*) as n from app.orders;")}
 EVERY_TABLE = ("app.users", "app.orders", "app.log_2026")
 
@@ -786,11 +796,54 @@ SCENARIOS += [
         notes=[(CAPTURED, "11", ["table app.tags"])],
     ),
     Scenario(
+        "22 table captured by a migration that says more of it",
+        order=ALL + " * 11",
+        between="create table app.team (id int primary key)",
+        files={"11": ("team", "create table if not exists app.team (id int primary key);\n" + GUARDED)},
+        notes=[(CAPTURED, "11", ["table app.team"])],
+    ),
+    Scenario(
         "22 typed in, then recorded",
         order="01 02 03 04 05 * 06 07 08 09 10 11!",
         between="create index by_email on app.users (email); alter table app.users add age int",
         files=BY_EMAIL,
         notes=[(CAPTURED, "11", ["index app.by_email", column("users.age")])],
+    ),
+    # --- several statements, other names, things that only look alike
+    *(
+        Scenario(
+            f"9 edited, and renamed since, {what}",
+            expect=[(EDITED, "11", ["table app.crew"])],
+            order=f"{ALL} {how} 12",
+            files=RENAMED,
+            edits={"11": RENAMED["11"][1].replace(GUARDED, "")},
+        )
+        for what, how in (("ledger as it was", "11"), ("ledger repaired", "11="))
+    ),
+    Scenario(
+        "19 half of it typed in, then marked",
+        expect=[(PARTIAL, "11", [column("orders.net"), column("users.joined")])],
+        order=ALL + " * 11!",
+        between="alter table app.users alter email type varchar(300); alter table app.orders alter tax type numeric(14, 2)",
+        files=FOUR_TYPES,
+    ),
+    Scenario(
+        "1 of the name of a function that a trigger executes",
+        "create function app.touch(n int) returns int language sql as 'select n'",
+        [(MANUAL, None, ["function app.touch(integer)"])],
+        ALL + " 11",
+        files=TRIGGER,
+    ),
+    Scenario(
+        "13 recorded only, a column",
+        expect=[(NEVER_RAN, "06", [column("users.nick")])],
+        order=ALL.replace("06", "06!") + " 11",
+        files={
+            "06": ("nick", "alter table app.users add nick text;"),
+            "11": ("age", "alter table app.users add age int;"),
+            "10": ("none", "select 1;"),
+        },
+        bare=[(MANUAL, "06", [column("users.nick")])],
     ),
     # --- changed and taken back
     Scenario(

@@ -10,8 +10,9 @@ from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Key
 from auditkit.causes.case import Entry
 from auditkit.causes.laboratory import MOST, Laboratory
+from auditkit.history.blame import Past
 from auditkit.history.files import Migrations, blobs
-from auditkit.history.shadow import Replay, replay
+from auditkit.history.shadow import replay
 from auditkit.history.shadow.code import text_of
 from auditkit.history.states import Cell, MatrixRow
 from auditkit.progress import Tell
@@ -33,7 +34,7 @@ def try_earlier_texts(
     applied = meant.applied
     if applied is None or applied.ground is None or not any(e.edits for e in meant.entries):
         return
-    steps, left = list(applied.steps), laboratory.residual(applied.final)
+    steps, left, past = list(applied.steps), laboratory.residual(applied.final), Past(applied)
     by_file = {(row.file, row.version): row for row in rows if row.migration}
     found: dict[int, Entry] = {}
     tries = 0
@@ -45,7 +46,7 @@ def try_earlier_texts(
             continue  # the ledger tells what was run
         step = steps[entry.applied]
         for text in _texts(row, row.cells.get(name), migrations):
-            if tries == MOST or text == step.sql or not _concerns(entry, text, applied, left):
+            if tries == MOST or text == step.sql or not _concerns(entry, text, past, left):
                 continue
             tries += 1
             tried = [*steps[: entry.applied], replace(step, sql=text), *steps[entry.applied + 1 :]]
@@ -78,9 +79,12 @@ def _texts(row: MatrixRow, cell: Cell | None, migrations: Migrations) -> Iterato
     yield from dict.fromkeys(text_of(b.migration) for b in [*of_its_time, *earlier[-1:], *earlier])
 
 
-def _concerns(entry: Entry, text: str, applied: Replay, deltas: Sequence[Delta]) -> bool:
+def _concerns(entry: Entry, text: str, past: Past, deltas: Sequence[Delta]) -> bool:
+    """Whether a text has to do with what differs, under any of the names that it has had."""
+    applied = past.replay
     footprint = set(applied.footprint(entry.applied)) if entry.applied is not None else set()
     keys = {key for d in deltas for key in (d.key, *d.children)}
+    keys |= {name for key in keys for name, _ in past.of(key)}
     return bool(keys & footprint) or any(_last_name(d.key) in text for d in deltas)
 
 

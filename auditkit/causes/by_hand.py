@@ -15,11 +15,14 @@ from auditkit.catalog.grants import OWNER
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.halfway import perhaps_stopped
 from auditkit.causes.search import Search, listed, name_of, shown
+from auditkit.history.split import split
 
 #: As many objects of one name in different schemas make one finding (a schema for every tenant).
 _TENANTS = 3
 #: So many pairs of missing and unexpected objects of a kind are held against each other, to find new names.
 _PAIRS = 1000
+#: A statement that runs text which it puts together; a trigger executes a function, which puts nothing together.
+_RUNS_TEXT = re.compile(r"\bexecute\b(?!\s+(?:function|procedure)\b)", re.I)
 
 
 def by_hand(search: Search) -> None:
@@ -289,7 +292,7 @@ def _unreplayed(search: Search, group: list[Key], unexpected: bool) -> tuple[Ent
         return None
     for number, step in enumerate(search.case.applied.steps):
         entry = search.by_applied.get(number)
-        if entry and re.search(r"\bexecute\b", step.sql, re.I) and _mentions(step.sql, group):
+        if entry and any(_RUNS_TEXT.search(s.text) and _mentions(s.text, group) for s in split(step.sql)):
             says = f"{entry.label} mentions it in SQL that it puts together while it runs, perhaps from rows."
             return entry, f"{entry.label} may have made it, depending on data", says
     return None

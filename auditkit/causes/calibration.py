@@ -97,7 +97,7 @@ class Calibration:
 
     def near(self, xid: int, entry: Entry) -> bool:
         """Whether *xid* is so close to a migration that only an exact link could tell them apart."""
-        ran = self.ran.get(entry.label)
+        ran = self.ran.get(entry.label, entry.xmin)
         reach = self.reach.get(entry.label, 0) + NEAR
         return ran is not None and min((xid - ran) % _CIRCLE, (ran - xid) % _CIRCLE) <= reach
 
@@ -106,6 +106,10 @@ class Calibration:
         if fact is None or not self.trusted:
             return []
         return sorted(xid for xid in fact.xmins if xid not in self.by_xid)
+
+    def others(self, fact: Fact | None, entry: Entry) -> list[int]:
+        """``foreign``, less what *entry* may have written, as far as the link can tell."""
+        return [xid for xid in self.foreign(fact) if self.exact or not self.near(xid, entry)]
 
     def as_dict(self) -> dict[str, object]:
         return {

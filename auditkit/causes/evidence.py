@@ -98,6 +98,31 @@ def _labelled(replay: Replay, step: int) -> int:
     )
 
 
+def never_had(case: Case, key: Key, calibration: Calibration) -> bool:
+    """Whether a table never had a column: a column that is dropped leaves its number behind, until a restore.
+
+    Migrations drop columns, too; that many numbers may be vacant, and none for what was dropped by hand.
+    """
+    replay = case.applied
+    meant = replay.final.get(*key) if replay else None
+    if replay is None or meant is None or key[0] != "table column" or not calibration.trusted:
+        return False
+    there = replay.final.get("table", meant.parent or "")
+    here = case.actual.get("table", meant.parent or "")
+    vacant = case.actual.physical.get("dropped")
+    if there is None or here is None or vacant is None:
+        return False
+    columns = [
+        change.fact
+        for (kind, _), changes in replay.timeline.items()
+        if kind == "table column"
+        for change in changes
+        if change.fact is not None and change.fact.oid == there.oid
+    ]
+    dropped = {c.subid for c in columns} - {c.subid for c in replay.final.children(there, "table column")}
+    return len([oid for oid, _, _ in vacant if oid == here.oid]) <= len(dropped)
+
+
 def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:
     """One owner standing consistently for another: (meant, actual, objects), or None.
 

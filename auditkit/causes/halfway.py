@@ -53,8 +53,9 @@ def recorded_in_part(search: Search) -> None:
         if not (half.there and half.gone and half.clear):
             continue
         created = ran_by_oids(search.case, entry, search.calibration, set(half.gone))
-        alone = len(independent(search, [e for e in half.effects if e[2] is False])) < 2
-        if created or (created is None and (alone or touched_since(search, half.effects))):
+        lacking = [e for e in half.effects if e[2] is False]
+        alone = len(independent(search, lacking)) < 2
+        if created or (created is None and (alone or touched_since(search, lacking))):
             continue
         _one(search, half, created)
 

@@ -18,7 +18,8 @@ from auditkit.catalog.snapshot import Fact
 from auditkit.causes.calibration import UNSTEADY, Row, older, rows_of
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.search import Search, counted, listed, name_of
-from auditkit.history.shadow import Change, Replay
+from auditkit.history.shadow import Replay
+from auditkit.history.split import split
 
 #: Kinds that belong to the cluster or the installation, or whose rows maintenance writes; and those of which nothing
 #: changes but grants, which provisioning scripts give again and again.
@@ -204,7 +205,7 @@ def _why_captured(search: Search, replay: Replay, entry: Entry, found: list[Writ
     if last is not None and all(older(w.row.xid, ran[last.label]) for w in found):
         return f"It was there before {last.label} ran, which comes earlier."
     if search.case.actual.physical.get("vacant") or not all(
-        _NO_OP.search(c.statement or "") for w in found if (c := _change(search, replay, w.row))
+        _NO_OP.search(said) for w in found if (said := _statement(search, replay, w.row)) is not None
     ):
         return None
     # A tool that commits each statement would leave the same: did it link the migration before this one?
@@ -357,7 +358,11 @@ def _step(search: Search, replay: Replay, entry: Entry) -> int:
     return -1 if step is None else step
 
 
-def _change(search: Search, replay: Replay, row: Row) -> Change | None:
-    """The change of the object in the migration of its row."""
+def _statement(search: Search, replay: Replay, row: Row) -> str | None:
+    """What the migration of a row says to write it; of several that speak of the object the one that wrote there."""
     step = _step(search, replay, row.entry)
-    return next((c for c in reversed(replay.timeline.get(row.key, ())) if c.step == step), None)
+    change = next((c for c in replay.timeline.get(row.key, ()) if c.step == step and c.fact is not None), None)
+    if change is None:
+        return None
+    line = change.rows.get(row.catalog)
+    return next((s.text for s in split(replay.steps[step].sql) if s.line == line), change.statement or "")

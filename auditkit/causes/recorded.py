@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.causes.case import Entry, Evidence, Key
-from auditkit.causes.evidence import ran_by_oids
+from auditkit.causes.evidence import never_had, ran_by_oids
 from auditkit.causes.laboratory import MOST, Outcome, proof
 from auditkit.causes.search import Search, counted, last_name, listed, state_at
 from auditkit.history.shadow import Change, Replay
@@ -233,6 +233,8 @@ def _texts(search: Search, entry: Entry) -> Iterator[str]:
 def _changing(search: Search, replay: Replay, delta: Delta) -> list[int]:
     """The steps that changed what the delta is about; all that touched the object, if none did alone."""
     changes = replay.timeline.get(delta.key, [])
+    if delta.change == "changed":
+        changes = sorted([*search.renamed_from(replay, delta.key), *changes], key=lambda c: c.step)
     wanted = {delta.attribute, None}
 
     def relevant(before: Change | None, change: Change) -> bool:
@@ -380,7 +382,7 @@ def edited_unseen(search: Search) -> None:
     groups: dict[str, tuple[Entry, list[Key]]] = {}
     for key in search.open:
         writer = search.writer(key)
-        if writer and writer[0].unseen and not search.calibration.foreign(search.actual(key)):
+        if writer and writer[0].unseen and not search.calibration.others(search.actual(key), writer[0]):
             groups.setdefault(writer[0].label, (writer[0], []))[1].append(key)
     for entry, keys in groups.values():
         search.add(
@@ -524,6 +526,9 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
                 "what it creates was never created here.",
             )
         )
+    if alone and keys[0] in search.open and never_had(search.case, keys[0], search.calibration):
+        says = "Its table has no number of a dropped column that migrations do not account for: it was not dropped."
+        evidence.append(Evidence("column numbers", says))
     shared = search.calibration.by_xid.get(entry.xmin or -1, [])
     if len(shared) > 1:
         evidence.append(
@@ -624,7 +629,7 @@ def _never_ran(search: Search, entry: Entry, key: Key, ran: bool | None) -> bool
     if len(calibration.by_xid.get(entry.xmin or -1, [])) > 1 or entry.state == "out_of_order":
         return True
     if actual is None:
-        return False
+        return never_had(search.case, key, calibration)
     if calibration.exact:
         # Last written by an earlier migration: nothing has touched it since, so neither did this one.
         return any(e is not entry for x in actual.xmins for e in calibration.by_xid.get(x, ()))

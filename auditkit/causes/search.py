@@ -9,6 +9,7 @@ from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact
 from auditkit.causes.calibration import Calibration
 from auditkit.causes.case import Case, Culprit, Entry, Evidence, Finding, Key, Proof, differing
+from auditkit.history.blame import Past
 from auditkit.history.shadow import Change, Replay
 
 
@@ -33,6 +34,7 @@ class Search:
         self.ran: set[str] = set()
         self.restamped: dict[str, Entry] = {}
         self._left_as_recorded: int | None = None
+        self._pasts: dict[int, Past] = {}  # by the id of the replay
         self.by_intended = {e.intended: e for e in case.entries if e.intended is not None}
         self.by_applied = {e.applied: e for e in case.entries if e.applied is not None}
 
@@ -64,6 +66,11 @@ class Search:
         if change is None or change.step not in self.by_intended:
             return None
         return self.by_intended[change.step], change
+
+    def renamed_from(self, replay: Replay, key: Key) -> list[Change]:
+        """What became of an object in a replay while it had other names."""
+        past = self._pasts.setdefault(id(replay), Past(replay))
+        return [change for name, change in past.of(key) if name != key]
 
     def _last_defined(self, key: Key) -> Change | None:
         """The last change of *key*, but for those that only moved it: an earlier column was dropped."""

@@ -397,8 +397,9 @@ class _Side:
 
     def find_strangers(self, seen: Mapping[str, Blob]) -> None:
         """Say where git has the files of unknown rows."""
+        known = {self._key(b.migration.version, b.migration.name): b for b in seen.values()}
         for number, (row, cell) in enumerate(self.strangers):
-            blob = seen.get(row["version"])
+            blob = known.get(self._key(row["version"], row["name"]))
             if blob and row["name"] in ("", blob.migration.name):
                 where = f"git has it as {blob.migration.path} ({blob.commit.id[:12]}, {blob.commit.author})"
                 self.strangers[number] = (row, replace(cell, blob=blob, notes=(*cell.notes, where)))
