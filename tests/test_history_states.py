@@ -310,6 +310,28 @@ def test_an_unknown_row_is_looked_for_in_other_branches(tmp_path: Path) -> None:
     }
 
 
+def test_a_deleted_file_is_found_by_the_number_that_its_tool_counts(tmp_path: Path) -> None:
+    def git(*arguments: str) -> None:
+        who = ["-c", "user.name=Bob", "-c", "user.email=bob@example.org"]
+        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True)
+
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    git("init", "-q")
+    for number, table in (("00001", "a"), ("00017", "b")):
+        (folder / f"{number}_step.sql").write_text(
+            f"-- +goose Up\ncreate table {table} ();\n-- +goose Down\n"
+        )
+    git("add", ".")
+    git("commit", "-qm", "Both")
+    git("rm", "-q", "migrations/00017_step.sql")
+    git("commit", "-qm", "Delete")
+    history = History("goose", "goose_db_version", (row("1"), row("17")))
+    (unknown,) = (r for r in states(load_migrations(tmp_path), {"p": history}).rows if r.version == "17")
+    blob = unknown.cells["p"].blob
+    assert blob and "create table b" in blob.migration.sql
+
+
 @settings(deadline=None)  # how quick it is depends on what else the machine does
 @given(st.permutations(range(4)), st.sets(st.integers(0, 3)), st.sets(st.integers(0, 3)))
 def test_every_row_and_every_file_is_accounted_for_once(
