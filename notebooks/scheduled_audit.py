@@ -92,6 +92,14 @@ report.timeline(audit)
 report.findings(audit, inline=True)
 
 # %% [markdown]
+# ## Who can change the schema
+#
+# Who could have done it, besides the migrations, and would it have been seen?
+
+# %%
+report.doors(audit)
+
+# %% [markdown]
 # ## Suppressed and not checked
 #
 # What does this audit say nothing about, by rule or by necessity, and until when?

@@ -17,6 +17,7 @@ from project import MIGRATIONS, Project
 
 from auditkit import audit, config
 from auditkit import server as servers
+from auditkit.audit.guarding import section
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.cli import cli
 from auditkit.config import Settings, Source
@@ -26,6 +27,7 @@ from auditkit.policy.lately import lately, stale
 from auditkit.policy.plan import one_line, plan, script
 from auditkit.policy.powers import DOORS
 from auditkit.policy.roles import Membership, Reach, Role, Roles, Step, roles_of
+from auditkit.report.guarded import doors as html_of
 from auditkit.report.guarded import guarded
 
 # --- who can act as whom -----------------------------------------------------------------------------------
@@ -420,6 +422,32 @@ def test_settings(tmp_path: Path) -> None:
     file.write_text('[policy]\nstale_after = "soon"\n')
     with pytest.raises(ConfigError, match="'soon' is not a time span; write it like"):
         config.load(file)
+
+
+# --- in a report -------------------------------------------------------------------------------------------
+
+
+def test_the_section_of_a_report_escapes_what_it_shows() -> None:
+    evil = '"<img src=x onerror=alert(1)>\u202e"'
+    schema = Fact("schema", "old", {"owner": evil, "grants": None}, schema="old", name="old")
+    hands = {"witness": "ddl_log", "session_user": "<b>", "role": None, "application": "", "at": None}
+    there = house(
+        [schema],
+        roles=[role(evil)],
+        witnesses=[{"witness": "ddl_log", "source": "l.ddl_log", "rows": [hands]}],
+    )
+    there.manifest |= {"captured_at": "2026-11-01T00:00:00+00:00"}
+    found = section({"pro<i>": there}, Settings(root=Path()), "2026-11-22T00:00:00Z")
+    shown = html_of({"format": "auditkit.audit/1", "policy": found})
+    assert str(shown) == "Besides those that should, the schema can be changed by 1 role in pro<i>."
+    page = shown.html
+    assert "&lt;img src=x onerror=alert(1)&gt;\\u{202E}" in page and "was read 21 days ago" in page
+    assert not any(bad in page for bad in ("<img", "<b>", "<i>", "\u202e"))
+    assert "owns a schema" in page and "by itself" in page
+
+
+def test_an_audit_that_did_not_ask_says_so() -> None:
+    assert html_of({"format": "auditkit.audit/1"}).text == "Who can change the schema was not asked."
 
 
 # --- real servers ------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from auditkit import config
 from auditkit.audit.document import assemble
 from auditkit.audit.earlier import try_earlier_texts
 from auditkit.audit.explained import Explained
+from auditkit.audit.guarding import section
 from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migrations_of
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
 from auditkit.catalog.compare import Comparison, compare, unfold
@@ -107,6 +108,7 @@ def explain(
         command=command or f"auditkit explain {' '.join(s.name for s in sources)}",
         at=at,
         unreached=[s.name for s in sources if s.name not in snapshots],
+        extra={"policy": section(snapshots, settings, at)} if notebook == "scheduled_audit" else None,
     )
 
 

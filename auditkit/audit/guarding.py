@@ -15,7 +15,7 @@ from auditkit.errors import AuditError
 from auditkit.history import ledgers
 from auditkit.history.witnesses import WITNESSES, ddl_log
 from auditkit.policy.doors import Judged, doors, verdict
-from auditkit.policy.lately import lately, newest, stale
+from auditkit.policy.lately import lately, moment, newest, stale
 from auditkit.policy.plan import plan, script
 from auditkit.policy.reader import reader_sql
 from auditkit.progress import Tell, silent
@@ -65,12 +65,10 @@ def policy(
     }
 
 
-def section(
-    snapshots: Mapping[str, Snapshot], settings: Settings, now: dt.datetime | None = None
-) -> dict[str, Any]:
+def section(snapshots: Mapping[str, Snapshot], settings: Settings, at: str = "") -> dict[str, Any]:
     """The same for a report: without the objects of each door one by one, and without the whole script."""
     judged = {name: doors(snapshot, settings.migration_roles) for name, snapshot in snapshots.items()}
-    ages = _ages(snapshots, settings, now)
+    ages = _ages(snapshots, settings, moment(at) if at else None, audited={})  # they are being audited
     found = []
     for name, each in judged.items():
         environment = _environment(name, each)
@@ -128,12 +126,16 @@ def _environment(name: str, judged: Judged) -> dict[str, Any]:
 
 
 def _ages(
-    snapshots: Mapping[str, Snapshot], settings: Settings, now: dt.datetime | None
+    snapshots: Mapping[str, Snapshot],
+    settings: Settings,
+    now: dt.datetime | None,
+    audited: Mapping[str, str] | None = None,
 ) -> dict[str, dict[str, Any]]:
     histories = {name: ledgers.choose(snapshot.ledgers) for name, snapshot in snapshots.items()}
     applied = {name: history.rows for name, history in histories.items() if history.tool and history.readable}
     now = now or dt.datetime.now(dt.UTC)
-    return stale(snapshots, applied, settings.stale_after, now, _audited(settings.out_dir))
+    audited = _audited(settings.out_dir) if audited is None else audited
+    return stale(snapshots, applied, settings.stale_after, now, audited)
 
 
 def _audited(reports: Path) -> dict[str, str]:

@@ -96,10 +96,10 @@ def stale(
         times = [str(row["applied_at"]) for row in applied.get(name, ()) if row.get("applied_at")]
         read = str(snapshot.manifest.get("captured_at") or "")
         says = []
-        if read and now - _time(read) > after:
-            says.append(f"was read {_days(now - _time(read))} ago")
-        if name in audited and now - _time(audited[name]) > after:
-            says.append(f"was last audited {_days(now - _time(audited[name]))} ago")
+        if read and now - moment(read) > after:
+            says.append(f"was read {_days(now - moment(read))} ago")
+        if name in audited and now - moment(audited[name]) > after:
+            says.append(f"was last audited {_days(now - moment(audited[name]))} ago")
         if behind:
             says.append(
                 f"is {len(behind)} {'migration' if len(behind) == 1 else 'migrations'} behind the others"
@@ -115,7 +115,8 @@ def stale(
     return found
 
 
-def _time(text: str) -> dt.datetime:
+def moment(text: str) -> dt.datetime:
+    """A time of ISO 8601; UTC, if it does not say."""
     found = dt.datetime.fromisoformat(text.replace("Z", "+00:00"))
     return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 

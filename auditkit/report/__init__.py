@@ -23,6 +23,7 @@ from auditkit.report.document import (
 
 if TYPE_CHECKING:
     from auditkit.report.figures import Chart, drift, runs, timeline
+    from auditkit.report.guarded import doors
     from auditkit.report.html import (
         Fragment,
         blame,
@@ -50,6 +51,7 @@ _LATER = {
         "since_last_run summary unintended"
     ),
     "figures": "Chart drift runs timeline",
+    "guarded": "doors",
     "investigation": "proof reach story table",
     "parameters": "check_parameters declared notebook_path",
     "rendering": "RunDir render",
@@ -67,6 +69,7 @@ __all__ = [
     "declared",
     "definitions",
     "deployment",
+    "doors",
     "drift",
     "findings",
     "handed_over",

@@ -1,4 +1,4 @@
-"""The policy of one environment as lines for a terminal: doors by role, who changed what, what is stale."""
+"""The policy that only migrations change the schema: as lines for a terminal, and as a section of a report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from auditkit.report.html import time, visible
+from auditkit.report.document import Audit, document_of
+from auditkit.report.html import Fragment, render, time, visible
 
 #: So many doors of one role, and so many people, are shown; the JSON has all of them.
 _MOST = 6
@@ -90,3 +91,22 @@ def _seen(environment: Mapping[str, Any]) -> Iterator[Line]:
         )
     if len(hands) > _MOST:
         yield f"  and {len(hands) - _MOST} more", None
+
+
+def doors(audit: Audit | Mapping[str, Any]) -> Fragment:
+    """Who besides the migrations can change the schema, in each environment; whether changes are seen; what is stale."""
+    policy = document_of(audit).get("policy")
+    if not policy:
+        return render("nothing", text := "Who can change the schema was not asked.", title=text)
+    rows = []
+    for environment in policy["environments"]:
+        for door in environment["doors"]:  # worst first already
+            steps = chain(door["chain"]) if door["chain"] else ""
+            rows.append({**door, "environment": environment["name"], "how": steps})
+    return render(
+        "doors",
+        policy["headline"],
+        title=policy["headline"],
+        rows=[row for row in rows if row["severity"] != "info"],
+        environments=policy["environments"],
+    )
