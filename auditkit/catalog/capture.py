@@ -28,6 +28,7 @@ from weakref import WeakKeyDictionary
 from auditkit.catalog import grants as acl
 from auditkit.catalog.kind import CATALOGS, THIS_DATABASE, Kind, is_attribute, render
 from auditkit.catalog.kinds import KINDS
+from auditkit.catalog.settled import DEPARSED, settled
 from auditkit.catalog.snapshot import COMMON, Edges, Fact, Snapshot, Table, Value
 from auditkit.catalog.watched import PART_CATALOGS, TEMPORARY, WATCHED
 from auditkit.connect import connect, reason
@@ -417,6 +418,8 @@ class _Builder:
         columns: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
         if kind.shares_definitions and not self.apart(kind):
             columns["definition"] = [*map(result.definitions.get, columns["oid"])]
+        for name in DEPARSED & columns.keys():
+            columns[name] = [settled(text, name) for text in columns[name]]
         empty: list[Any] = [None] * count
         oids, subids = columns["oid"], columns.get("subid", [0] * count)
         if kind.ordinal:
@@ -558,7 +561,7 @@ class _Builder:
                 texts = self.definitions[name]
                 for oid, row in zip(table.oids, raw, strict=True):
                     own = convert(row)
-                    table.values.append((*own, texts.get(oid), None, None))
+                    table.values.append((*own, settled(texts.get(oid)), None, None))
             else:
                 final = {place: (*convert(row), None, None) for place, row in _distinct(raw).items()}
                 table.values = [*map(final.__getitem__, map(id, raw))]

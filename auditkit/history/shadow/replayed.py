@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 6
+FORMAT = 7
 
 
 @dataclass(frozen=True)
