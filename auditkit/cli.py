@@ -26,6 +26,7 @@ from auditkit.errors import AuditError, ConfigError
 if TYPE_CHECKING:
     from auditkit.config import Settings
     from auditkit.report.document import Audit
+    from auditkit.resolve.plan import Plan
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -502,6 +503,162 @@ def _resolutions(texts: Iterable[str]) -> dict[str, str]:
             raise ConfigError(f"--resolve {text}: write FINDING=HOW, as in f-0123456789=revert")
         found[finding.strip()] = how.strip()
     return found
+
+
+def _run_options(function: F) -> F:
+    function = click.option(
+        "--yes", metavar="ENV", help="The environment's name once more, instead of a question."
+    )(function)
+    function = click.option("--dry-run", is_flag=True, help="Print what would run; run nothing.")(function)
+    function = click.option(
+        "--lock-timeout",
+        default=3.0,
+        show_default=True,
+        metavar="SECONDS",
+        help="How long to wait for a lock, each time.",
+    )(function)
+    return click.option(
+        "--attempts",
+        default=6,
+        show_default=True,
+        metavar="N",
+        help="How often a step that waits for locks is tried.",
+    )(function)
+
+
+@cli.command()
+@click.argument("plan_file", metavar="PLAN")
+@click.option("--to", required=True, metavar="ENV", help="The environment; it must be the plan's.")
+@click.option("--resume", is_flag=True, help="Go on where an earlier run stopped.")
+@click.option("--rollback", is_flag=True, help="Take back what is in place of it.")
+@_run_options
+@_json_option
+@click.pass_context
+def apply(
+    ctx: click.Context,
+    plan_file: str,
+    to: str,
+    resume: bool,
+    rollback: bool,
+    yes: str | None,
+    dry_run: bool,
+    lock_timeout: float,
+    attempts: int,
+    as_json: bool,
+) -> None:
+    """Run PLAN, a file of `auditkit plan -o`, on ENV. Nothing else writes to an environment.
+
+    Each step is one transaction where that is possible, and is committed only if it leads to what the rehearsal led to.
+    """
+    from auditkit.resolve.plan import load
+
+    if resume and rollback:
+        raise ConfigError("--resume goes on and --rollback takes back; give one of them")
+    made = load(plan_file)
+    command = f"auditkit apply {plan_file} --to {made.environment}"
+    _apply(
+        ctx,
+        made,
+        to,
+        yes,
+        dry_run,
+        lock_timeout,
+        attempts,
+        as_json,
+        command,
+        resume=resume,
+        rollback=rollback,
+    )
+
+
+@cli.command()
+@click.argument("environment")
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    help="Where the plan is kept (default: push-ENV.plan.toml where reports go).",
+)
+@_run_options
+@_json_option
+@click.pass_context
+def push(
+    ctx: click.Context,
+    environment: str,
+    output: str | None,
+    yes: str | None,
+    dry_run: bool,
+    lock_timeout: float,
+    attempts: int,
+    as_json: bool,
+) -> None:
+    """Run the migrations that ENVIRONMENT lacks, rehearsed first; all else is left as it is."""
+    from auditkit import audit
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        made = audit.plan(environment, only_push=True, settings=settings, progress=progress)
+    for reason in made.not_offered:
+        click.echo(f"not offered: {reason}", err=True)
+    if not made.offered:
+        raise click.exceptions.Exit(1 if made.proof.get("left") else 3)
+    if not made.steps:
+        click.echo(f"nothing is pending in {made.environment}", err=True)
+        return
+    file = Path(
+        output
+        or settings.out_dir / f"push-{''.join(c if c.isalnum() else '_' for c in made.environment)}.plan.toml"
+    )
+    if not dry_run:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        made.save(file)
+    command = f"auditkit apply {file} --to {made.environment}"
+    _apply(ctx, made, environment, yes, dry_run, lock_timeout, attempts, as_json, command)
+
+
+def _apply(
+    ctx: click.Context,
+    made: Plan,
+    to: str,
+    yes: str | None,
+    dry_run: bool,
+    lock_timeout: float,
+    attempts: int,
+    as_json: bool,
+    command: str,
+    *,
+    resume: bool = False,
+    rollback: bool = False,
+) -> None:
+    from auditkit import audit
+    from auditkit.resolve.plan import script_of
+
+    if to != made.environment:
+        raise ConfigError(f"the plan is for {made.environment}, not for {to}; nothing was run")
+    if dry_run:
+        click.echo(script_of(made, back=rollback), nl=False)
+        return
+    if yes is None and sys.stdin.isatty():
+        yes = click.prompt(f"This writes to {made.environment}. Its name, to go on", err=True)
+    journal = audit.apply(
+        made,
+        to=to,
+        confirmed=yes or "",
+        resume=resume,
+        rollback=rollback,
+        lock_timeout=int(lock_timeout * 1000),
+        attempts=attempts,
+        settings=_settings(ctx),
+        command=f"{command} --yes {made.environment}",
+        tell=lambda line: None if ctx.obj["quiet"] else click.echo(line, err=True),
+    )
+    if as_json:
+        _print_json(
+            {"format": "auditkit.journal/1", "environment": made.environment, "entries": journal.entries}
+        )
+    else:
+        done = len(journal.done())
+        click.echo(f"{made.environment}: {done} of {len(made.steps)} steps in place; journal: {journal.path}")
 
 
 def _print_left_out(result: dict[str, Any]) -> None:

@@ -41,6 +41,9 @@ def test_every_cause_has_its_resolutions() -> None:
     ("delta", "severity", "expected"),
     [
         (Delta("index", "public.i", "unexpected"), "medium", "pull"),
+        (Delta("function", "public.f()", "changed", "body"), "high", "pull"),  # a hotfix may carry the load
+        (Delta("function", "public.f()", "changed", "security_definer"), "medium", "revert"),
+        (Delta("view", "public.v", "changed", "options"), "medium", "revert"),
         (Delta("table", "public.t", "changed", "row_security"), "critical", "revert"),
         (Delta("policy", "p on public.t", "changed", "using"), "medium", "revert"),
         (Delta("table", "public.t", "changed", "grants"), "medium", "revert"),

@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from auditkit.audit.applying import apply
     from auditkit.audit.blaming import blame, describe
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from auditkit.audit.reports import report, scheduled
 
 __all__ = [
+    "apply",
     "blame",
     "describe",
     "diff",
@@ -38,6 +40,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "apply": "applying",
     "blame": "blaming",
     "describe": "blaming",
     "diff": "reading",

@@ -64,7 +64,7 @@ def choice(finding: Finding, case: Case) -> Choice:
     """How *finding* is resolved: what opens a door, or took away what the migrations make, is taken back."""
     found = CHOICES[finding.cause]
     if finding.cause == "manual_change" and (
-        finding.severity in ("critical", "high")
+        finding.severity == "critical"
         or _opens(finding)
         or (not finding.renamed and any(case.actual.get(*key) is None for key in finding.objects))
     ):
@@ -74,8 +74,12 @@ def choice(finding: Finding, case: Case) -> Choice:
 
 #: What decides who may see or do something.
 _DOORS = frozenset({"grants", "owner", "row_security", "force_row_security", "security_definer"})
+_DOORS_OF_KINDS = frozenset({("view", "options"), ("trigger", "enabled")})
 _DOOR_KINDS = frozenset({"policy", "default acl", "role", "role membership", "initial privileges"})
 
 
 def _opens(finding: Finding) -> bool:
-    return any(d.kind in _DOOR_KINDS or d.attribute in _DOORS for d in finding.deltas)
+    return any(
+        d.kind in _DOOR_KINDS or d.attribute in _DOORS or (d.kind, d.attribute) in _DOORS_OF_KINDS
+        for d in finding.deltas
+    )

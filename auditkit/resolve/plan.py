@@ -303,3 +303,18 @@ def _statements(step: PlanStep) -> list[str]:
 
 def _words(mode: str) -> str:
     return "".join(f" {c}" if c.isupper() else c for c in mode.removesuffix("Lock")).strip().upper()
+
+
+def script_of(plan: Plan, *, back: bool = False) -> str:
+    """All that would be run, as SQL for people to read."""
+    found = []
+    for step in reversed(plan.steps) if back else plan.steps:
+        sql, record, whole = (
+            (step.back, step.unrecord, step.back_transaction)
+            if back
+            else (step.sql, step.record, step.transaction)
+        )
+        found.append(f"-- {step.number}. {' '.join(step.title.split())}")
+        body = [text.rstrip().rstrip(";") + ";" for text in (sql, record) if text.strip()]
+        found += ["BEGIN;", *body, "COMMIT;", ""] if whole else [*body, ""]
+    return "\n".join(found)

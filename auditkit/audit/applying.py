@@ -1,0 +1,233 @@
+"""Applying a plan to its environment: who may, whether it is still what the plan was made for, and where it stands."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from auditkit import config
+from auditkit.audit.meant import migrations_of
+from auditkit.audit.reading import scope_of
+from auditkit.catalog.capture import capture
+from auditkit.config import Settings, Source
+from auditkit.connect import describe, parse, reason
+from auditkit.errors import ConfigError, ConnectionFailed, Unreadable
+from auditkit.history import ledgers
+from auditkit.history.migration import Migrations
+from auditkit.resolve.applying import Runner, Stopped
+from auditkit.resolve.effects import fingerprint, state_of
+from auditkit.resolve.guards import Guard
+from auditkit.resolve.journal import Journal
+from auditkit.resolve.plan import Plan, PlanStep
+from auditkit.resolve.records import Book
+
+if TYPE_CHECKING:
+    import psycopg
+
+
+def apply(
+    plan: Plan,
+    *,
+    to: str,
+    confirmed: str,
+    resume: bool = False,
+    rollback: bool = False,
+    lock_timeout: int = 3000,
+    attempts: int = 6,
+    settings: Settings | None = None,
+    config_file: str = "",
+    command: str = "",
+    tell: Callable[[str], None] = lambda line: None,
+) -> Journal:
+    """Run *plan* on the environment that it was made for; the journal of what was done.
+
+    Args:
+        to, confirmed: the environment's name, twice.
+        resume: go on where an earlier run stopped.
+        rollback: take back the steps that are in place.
+        lock_timeout: milliseconds to wait for a lock, each time.
+        attempts: how often a step is tried that waits for locks.
+        command: how to call it again, for messages.
+
+    Raises:
+        ConfigError: the wrong environment, a plan that is not offered, or a migration edited since.
+        Stopped: it was not carried out to its end; the message says where it stands.
+        Held: somebody else is at work there.
+    """
+    settings = settings or config.load(config_file or None)
+    source = _checked(plan, to, confirmed, settings)
+    migrations = migrations_of(settings)
+    if not rollback:
+        _same_files(plan, migrations)
+
+    def open_session() -> psycopg.Connection[Any]:
+        return session(source)
+
+    guard_session = open_session()
+    try:
+        book = None
+        if plan.ledger:
+            found = next(
+                (r for r in ledgers.find_ledgers(guard_session) if r.label == plan.ledger),
+                None,
+            )
+            if found is None:
+                raise ConfigError(
+                    f"{plan.environment} has no ledger {plan.ledger} any more; make the plan again"
+                )
+            book = Book(plan.tool, found.schema, found.table)
+        guard = Guard(guard_session, plan.environment, plan.tool, book)
+        journal = journal_of(plan, settings)  # nobody else writes to it now
+        _begun_before(plan, journal, resume=resume, rollback=rollback, command=command)
+
+        def look(connection: psycopg.Connection[Any]) -> str:
+            return look_at(connection, plan.environment, settings, migrations)
+
+        runner = Runner(
+            plan,
+            journal,
+            book,
+            open_session,
+            look,
+            guard,
+            lock_timeout,
+            attempts,
+            tell,
+            command or "auditkit apply",
+        )
+        try:
+            runner.recover()
+            here = runner.look_fresh()
+            if not journal.open_step() and here != runner.expected():
+                raise Stopped(
+                    f"{plan.environment} is not what the plan was made for"
+                    f"{' and led to so far' if journal.entries else ''}: it was changed meanwhile; nothing was run now; "
+                    f"look at it with `auditkit explain {plan.environment}` and make the plan again"
+                )
+            journal.add(
+                "run", plan=plan.digest, environment=plan.environment, fingerprint=here, back=rollback
+            )
+            if not rollback:
+                _write(plan, journal, settings.root)
+            runner.run(back=rollback)
+            if rollback:
+                _unwrite(plan, settings.root)
+        finally:
+            runner.session.close()
+    finally:
+        guard_session.close()
+    return journal
+
+
+def journal_of(plan: Plan, settings: Settings) -> Journal:
+    """The journal of one plan: in ``journal/`` where the reports go."""
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in plan.environment)
+    return Journal(settings.out_dir / "journal" / f"{name}-{plan.digest[:12]}.jsonl")
+
+
+def _checked(plan: Plan, to: str, confirmed: str, settings: Settings) -> Source:
+    if to != plan.environment:
+        raise ConfigError(f"the plan is for {plan.environment}, not for {to}; nothing was run")
+    if confirmed != plan.environment:
+        raise ConfigError(
+            f"not confirmed: give the name of the environment once more, --yes {plan.environment}"
+        )
+    if not plan.offered:
+        raise ConfigError(f"the plan was not offered: {'; '.join(plan.not_offered) or 'it is not proven'}")
+    source = settings.source(to)
+    if source.type != "live":
+        raise ConfigError(f"{to} is not a database that could be changed; name an environment that is")
+    return source
+
+
+def _same_files(plan: Plan, migrations: Migrations) -> None:
+    """The files on disk are those that were rehearsed."""
+    texts = {migration.path: migration.sql for migration in migrations}
+    for step in plan.steps:
+        if step.kind == "file" and texts.get(step.file) != step.sql:
+            what = "was edited" if step.file in texts else "is gone"
+            raise ConfigError(f"{step.file} {what} since the plan was made; make it again")
+
+
+def _begun_before(plan: Plan, journal: Journal, *, resume: bool, rollback: bool, command: str) -> None:
+    begun = any(entry["event"] == "begin" for entry in journal.entries)
+    done, count = len(journal.done()), len(plan.steps)
+    if rollback and not begun:
+        raise ConfigError(f"nothing of this plan was run on {plan.environment}, as {journal.path} has it")
+    if not begun or resume or rollback:
+        return
+    if journal.over:
+        if done:
+            raise ConfigError(
+                f"this plan was applied to {plan.environment} already ({journal.path}); make a new one"
+            )
+        return  # it was taken back, and may be applied again
+    raise Stopped(
+        f"{plan.environment}: an earlier run of this plan stopped with {done} of {count} steps in place ({journal.path}); "
+        f"go on with `{command} --resume`, or take it back with `{command} --rollback`"
+    )
+
+
+def session(source: Source) -> psycopg.Connection[Any]:
+    """A session that may write, with libpq's plain settings as migration tools have them."""
+    import psycopg
+
+    logging.getLogger("psycopg").addHandler(logging.NullHandler())
+    words = parse(source.conninfo, source.name)
+    words.setdefault("connect_timeout", 10)
+    words.setdefault("client_encoding", "utf8")
+    words["application_name"] = "auditkit apply"
+    try:
+        connection = psycopg.connect(**words, autocommit=True, prepare_threshold=None)
+    except psycopg.OperationalError as error:
+        raise ConnectionFailed(
+            f"{source.name}: cannot connect to {describe(source.conninfo)}: {reason(error)}; try again later"
+        ) from None
+    connection.add_notice_handler(lambda notice: None)
+    return connection
+
+
+def look_at(
+    connection: psycopg.Connection[Any], name: str, settings: Settings, migrations: Migrations
+) -> str:
+    """The fingerprint of the environment as this session sees it, what it has not committed yet included."""
+    snapshot = capture(connection, name=name, edges=False, workers=1)
+    if not snapshot.complete:
+        why = "; ".join(note["why"] for note in snapshot.manifest["not_checked"])
+        raise Unreadable(f"{name}: cannot be read completely: {why}")
+    snapshot.ledgers = ledgers.read_ledgers(connection)
+    history = ledgers.choose(snapshot.ledgers, migrations)
+    return fingerprint(state_of(snapshot, scope_of(settings, snapshot), history))
+
+
+def _write(plan: Plan, journal: Journal, root: Path) -> None:
+    """The migration files that the plan captures: in the project before they are recorded anywhere."""
+    for step in plan.steps:
+        for path, text in _files(step, root):
+            if path.exists() and path.read_text("utf-8") != text:
+                raise ConfigError(f"{path} exists already and is not overwritten; make the plan again")
+    for step in plan.steps:
+        for path, text in _files(step, root):
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, "utf-8")
+                journal.add("wrote", step=step.number, file=str(path.relative_to(root)))
+
+
+def _unwrite(plan: Plan, root: Path) -> None:
+    for step in plan.steps:
+        for path, text in _files(step, root):
+            if path.exists() and path.read_text("utf-8") == text:
+                path.unlink()
+
+
+def _files(step: PlanStep, root: Path) -> list[tuple[Path, str]]:
+    found = []
+    for name, text in step.writes.items():
+        path = (root / name).resolve()
+        if not path.is_relative_to(root.resolve()):
+            raise ConfigError(f"the plan would write {name}, which is outside of the project")
+        found.append((path, text))
+    return found
