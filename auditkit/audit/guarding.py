@@ -73,7 +73,7 @@ def section(snapshots: Mapping[str, Snapshot], settings: Settings, at: str = "")
     for name, each in judged.items():
         environment = _environment(name, each)
         environment["doors"] = [
-            {k: v for k, v in d.items() if k not in ("objects", "sql")}
+            {k: v for k, v in d.items() if k != "objects"}
             for d in environment["doors"]
             if d["judged"] == "door"
         ]

@@ -11,6 +11,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog.grants import PUBLIC, quote
@@ -31,6 +32,8 @@ CLOUDS = frozenset(
 _API = frozenset({"anon", "authenticated"})
 #: What Supabase gives to the roles of its API on every table, without consequence for its API.
 _PLATFORM_GIVES = frozenset({"trigger", "default_privileges"})
+#: So many objects are listed with each door; the plan has all of them.
+MOST = 50
 _RANK = ("info", "low", "medium", "high", "critical")
 
 
@@ -50,7 +53,7 @@ class Door:
     severity: str
     close: list[Close] = field(default_factory=list)
 
-    @property
+    @cached_property
     def id(self) -> str:
         text = "\x00".join((self.role, self.power.door, self.power.holder, *map(str, self.power.objects[:1])))
         return f"door-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
@@ -71,10 +74,16 @@ class Door:
             "chain": [step.as_dict() for step in self.chain],
             "says": self.says(),
             "hints": list(dict.fromkeys(self.power.hints)),
-            "objects": [{"kind": kind, "identity": identity} for kind, identity in self.power.objects],
-            "sql": [close.sql for close in self.close],
+            "objects": [{"kind": kind, "identity": identity} for kind, identity in self.power.objects[:MOST]],
+            "object_count": len(self.power.objects),
+            "closes": self.label if self.close else None,
             "breaks": DOORS[self.power.door][2] if self.close else None,
         }
+
+    @property
+    def label(self) -> str:
+        """What the plan's steps call what they close: a power that many reach is closed once, at its holder."""
+        return f"{self.power.holder if self.close is self.power.close else self.role}: {self.power.door}"
 
     def says(self) -> str:
         """In one sentence, without the role's name."""

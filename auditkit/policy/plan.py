@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from auditkit.catalog.grants import quote
 from auditkit.catalog.sql import execute
 from auditkit.policy.doors import Door, Judged
 from auditkit.policy.powers import DOORS, View, granted
@@ -25,30 +26,35 @@ ORDER = {
 
 @dataclass(frozen=True)
 class Step:
-    """One statement: its part, the doors it closes, and what may break."""
+    """One statement: its part, what it closes (``Door.label``), and what may break."""
 
     part: str
     sql: str
-    doors: tuple[str, ...] = ()
+    closes: tuple[str, ...] = ()
     breaks: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        return {"part": self.part, "sql": self.sql, "doors": list(self.doors), "breaks": self.breaks}
+        return {"part": self.part, "sql": self.sql, "closes": list(self.closes), "breaks": self.breaks}
 
 
 def plan(judged: Judged) -> list[Step]:
     """The statements that close every door which should be closed, each once."""
-    found: dict[tuple[str, str], list[Door]] = {}
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    seen: set[int] = set()
     for door in judged.open:
+        if id(door.close) in seen:
+            continue  # many reach one power, which is closed once
+        seen.add(id(door.close))
+        label = door.label
         for close in door.close:
-            found.setdefault((close.part, close.sql), []).append(door)
+            found.setdefault((close.part, close.sql), {}).setdefault(label, DOORS[door.kind][2])
     steps = [
-        Step(part, sql, tuple(d.id for d in doors), DOORS[doors[0].kind][2])
-        for (part, sql), doors in found.items()
+        Step(part, sql, tuple(labels), next(iter(labels.values()))) for (part, sql), labels in found.items()
     ]
     if steps:
         steps += [Step("keep", sql) for sql in _kept(judged.view, judged.open)]
-    return sorted(steps, key=lambda step: [*ORDER].index(step.part))
+    order = [*ORDER]
+    return sorted(steps, key=lambda step: order.index(step.part))
 
 
 def _kept(view: View, doors: Iterable[Door]) -> Iterator[str]:
@@ -58,7 +64,11 @@ def _kept(view: View, doors: Iterable[Door]) -> Iterator[str]:
     mine = {name for name, reach in view.roles.reach(view.migrator).items() if reach.become is not None}
     schemas = set()
     database = False
+    seen: set[int] = set()
     for door in doors:
+        if id(door.power) in seen:
+            continue
+        seen.add(id(door.power))
         for kind, identity in door.power.objects:
             fact = view.snapshot.get(kind, identity)
             if kind == "schema" and door.kind in ("schema_owner", "create_in_schema"):
@@ -66,8 +76,7 @@ def _kept(view: View, doors: Iterable[Door]) -> Iterator[str]:
             elif kind == "database" and door.kind == "create_in_database":
                 database = True
             elif door.kind == "owner" and fact is not None and fact.schema:
-                home = next((s for s in view.snapshot.iter("schema") if s.name == fact.schema), None)
-                schemas |= {home.identity} if home else set()
+                schemas.add(quote(fact.schema))
     for identity in sorted(schemas):
         fact = view.snapshot.get("schema", identity)
         if fact is None or view.owns(fact) in mine:
@@ -101,7 +110,6 @@ def script(judged: Judged, name: str) -> str:
     ]
     if not steps:
         return "\n".join([*lines, "-- There is nothing to close."]) + "\n"
-    doors = {door.id: door for door in judged.doors}
     lines += ["", "BEGIN;"]
     part, breaks = "", ""
     for step in steps:
@@ -111,13 +119,12 @@ def script(judged: Judged, name: str) -> str:
         if step.breaks != breaks:
             breaks = step.breaks
             lines += [f"-- may break: {breaks}"] if breaks else []
-        who = [f"{d.role}: {d.kind}" for d in (doors[i] for i in step.doors[:3])]
-        if who:
-            more = f" and {len(step.doors) - 3} more" if len(step.doors) > 3 else ""
-            lines.append(f"-- closes {one_line(', '.join(dict.fromkeys(who)))}{more}")
+        if step.closes:
+            more = f" and {len(step.closes) - 3} more" if len(step.closes) > 3 else ""
+            lines.append(f"-- closes {one_line(', '.join(step.closes[:3]))}{more}")
         lines.append(f"{step.sql};")
     lines += ["", "COMMIT;"]
-    rest = [d for d in judged.open if d.severity != "info" and not any(d.id in s.doors for s in steps)]
+    rest = [door for door in judged.open if door.severity != "info" and not door.close]
     lines += [f"-- not closed here: {one_line(d.role)} {one_line(d.says())}" for d in rest]
     lines += [f"-- not closed here: {one_line(h)}" for h in dict.fromkeys(_unclosable(judged))]
     return "\n".join(lines) + "\n"

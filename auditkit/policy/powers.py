@@ -9,6 +9,7 @@ import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from auditkit.catalog.belongings import granted_on, named, owner
@@ -173,6 +174,16 @@ class View:
     def major(self) -> int:
         return int(self.snapshot.manifest.get("server_version", 0)) // 10000
 
+    @cached_property
+    def sequences(self) -> dict[str, list[str]]:
+        """Sequences that belong to columns, by the identity of the table."""
+        found: dict[str, list[str]] = defaultdict(list)
+        columns = {fact.identity: fact.parent for fact in self.snapshot.iter("table column")}
+        for fact in self.snapshot.iter("sequence"):
+            if table := columns.get(fact.parent or ""):
+                found[table].append(fact.identity)
+        return found
+
     def owns(self, fact: Fact) -> Name:
         """The owner of an object; empty where its kind has none."""
         return str(fact.attributes.get("owner") or "")
@@ -269,7 +280,9 @@ def _ownership(view: View) -> Iterator[Power]:
                 power.hints.append(
                     f"extension {fact.identity}: its owner changes only by DROP and CREATE EXTENSION"
                 )
-            elif not (kind == "sequence" and fact.parent):  # goes with its table
+            elif holder not in view.trusted and not (
+                kind == "sequence" and fact.parent
+            ):  # goes with its table
                 power.close += _handed_over(fact, holder, view)
     yield from found.values()
 
@@ -285,11 +298,8 @@ def _handed_over(fact: Fact, holder: Name, view: View) -> Iterator[Close]:
     if uses and holder not in view.trusted and holder != "pg_database_owner":
         yield Close("owners", f"GRANT {uses} ON {granted_on(fact)[0]} TO {holder}")
     if fact.kind == "table":
-        for sequence in view.snapshot.iter("sequence"):
-            if sequence.parent and sequence.parent.startswith(f"{fact.identity}."):
-                yield Close(
-                    "owners", f"GRANT {_USES['sequence']} ON SEQUENCE {sequence.identity} TO {holder}"
-                )
+        for sequence in view.sequences.get(fact.identity, ()):
+            yield Close("owners", f"GRANT {_USES['sequence']} ON SEQUENCE {sequence} TO {holder}")
 
 
 # --- privileges --------------------------------------------------------------------------------------------

@@ -114,9 +114,10 @@ class Roles:
                         heapq.heappush(
                             queue, (cost + price, count, m.role, into, (*chain, Step(name, m.role, by)))
                         )
-        # Found in the order of their costs: without becoming first, if both.
-        return {name: Reach(next(chain for (n, _), chain in best.items() if n == name), best.get((name, True)))
-                for name, _ in best}  # fmt: skip
+        plainest: dict[Name, tuple[Step, ...]] = {}
+        for (name, _), chain in best.items():  # in the order of their costs
+            plainest.setdefault(name, chain)
+        return {name: Reach(chain, best.get((name, True))) for name, chain in plainest.items()}
 
 
 _MEMBERSHIP = re.compile(r'membership of role ("(?:[^"]|"")*"|\S+) in role (.*)', re.DOTALL)
