@@ -364,8 +364,12 @@ def test_hostile_names_stay_in_quotes_and_on_their_line() -> None:
     assert not any("\n" in line or "\u202e" in line for line, _ in guarded(document))
 
 
-def test_every_door_has_a_severity_that_is_one() -> None:
+def test_every_door_has_a_severity_and_is_on_the_page() -> None:
     assert {severity for severity, _, _ in DOORS.values()} <= set(config.SEVERITIES)
+    page = (Path(__file__).parent.parent / "docs" / "policy.md").read_text("utf-8")
+    assert [f"| `{name}` | {severity} | {does} |" in page for name, (severity, does, _) in DOORS.items()] == [
+        True
+    ] * len(DOORS)
 
 
 def test_the_verdict_knows_how_bad_is_too_bad() -> None:
