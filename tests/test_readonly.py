@@ -88,6 +88,7 @@ COMMANDS = {
     "explain": ["explain", "reader"],
     "explain with a baseline": ["explain", "reader", "--baseline", "auditor"],
     "report root_cause": ["report", "root_cause", "-e", "reader"],
+    "policy": ["policy", "reader"],
     "verify": ["verify", "reader", "--before", "before.snapshot"],
 }  # fmt: skip
 
