@@ -88,6 +88,8 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
                 f"It is all that the last statements of {defined[0].label} make, which may have stopped before them.",
             )
         )
+    if known and not search.calibration.trusted:
+        alternatives += _not_excluded(search, key)
     search.add(
         "manual_change" if known else "unknown",
         "consistent" if known and (search.calibration.exact or not missing) else "conjecture",
@@ -97,6 +99,21 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
         evidence=evidence,
         alternatives=alternatives,
     )
+
+
+def _not_excluded(search: Search, key: Key) -> Iterator[tuple[str, str]]:
+    """What would look the same where neither transaction ids nor the ledger tell: another order, another text."""
+    case, actual = search.case, search.actual(key)
+    replay = case.applied or case.intended
+    states = [c.fact for c in replay.timeline.get(key, ())[:-1]] if replay else []
+    if not case.ordered and actual and any(search.same(state, actual) for state in states if state):
+        yield (
+            "out_of_order",
+            "It is as an earlier migration left it, which may have been applied later than the files say.",
+        )
+    writer = search.writer(key)
+    if writer and writer[0].applied is not None and writer[0].content is None:
+        yield "edited_after_apply", f"{writer[0].label} may have had another text when it was applied."
 
 
 def _without_ledger(search: Search, key: Key, rest: list[Key]) -> None:
@@ -285,6 +302,8 @@ def _unreplayed(search: Search, group: list[Key], unexpected: bool) -> tuple[Ent
     ):
         for failure in replay.failures if replay else ():
             entry = steps.get(failure.step)
+            if replay is not search.case.intended and search.ran and _runs(search, entry):
+                continue  # it only lacked what had run without being recorded
             if replay and entry and _mentions(replay.steps[failure.step].sql, group[:1]):
                 says = f"{entry.label} mentions it and failed in the shadow database."
                 return entry, f"{entry.label} could not be replayed", says
@@ -296,6 +315,13 @@ def _unreplayed(search: Search, group: list[Key], unexpected: bool) -> tuple[Ent
             says = f"{entry.label} mentions it in SQL that it puts together while it runs, perhaps from rows."
             return entry, f"{entry.label} may have made it, depending on data", says
     return None
+
+
+def _runs(search: Search, entry: Entry | None) -> bool:
+    """Whether the replay of the files had no trouble with a migration."""
+    intended = search.case.intended
+    failed = {failure.step for failure in intended.failures} if intended else set()
+    return bool(intended and entry and entry.intended is not None and entry.intended not in failed)
 
 
 def _mentions(sql: str, keys: list[Key]) -> bool:
