@@ -56,17 +56,20 @@ def execute(path: Path, engine: str | None = None, **options: Any) -> Any:
 
 
 def shape(executed: Any) -> list[Any]:
-    """Outputs without what differs between two runs by nature: times and traceback frames."""
+    """Outputs without what differs between two runs by nature: times, traceback frames, and in how many pieces a
+    stream arrives."""
     shapes = []
     for cell in executed.cells:
-        outputs = []
+        outputs: list[Any] = []
+        streams: dict[str, str] = {}
         for output in cell.outputs:
             if output.output_type == "stream":
-                outputs.append((output.name, "time" if "Wall time" in output.text else output.text))
+                streams[output.name] = streams.get(output.name, "") + output.text
             elif output.output_type == "error":
                 outputs.append((output.ename, output.evalue))
             else:
                 outputs.append((output.output_type, output.data, output.get("execution_count")))
+        outputs += [(name, "time" if "Wall time" in text else text) for name, text in streams.items()]
         shapes.append((cell.execution_count, sorted(outputs, key=str)))
     return shapes
 
