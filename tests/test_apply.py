@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -21,6 +22,7 @@ import pytest
 from project import MIGRATIONS, Answer, Project, environment
 
 from auditkit import audit, config
+from auditkit import server as servers
 from auditkit.resolve.guards import OWN, key_of
 from auditkit.resolve.journal import Broken, Journal
 from auditkit.resolve.records import Book
@@ -333,6 +335,38 @@ def test_a_session_that_is_ended(drifted: tuple[Project, str]) -> None:
     assert "the connection was lost" in err
     assert resumed(here).code == 0
     assert aligned(here)
+
+
+@pytest.mark.slow
+def test_a_server_that_crashes(tmp_path: Path) -> None:
+    """What the journal calls done is there after crash recovery, even where the server does not wait for its log."""
+    with servers.start(label="crash") as server:
+        here, production = Project.make(tmp_path / "project"), server.create_database("production")
+        here.apply(production, FOUR)
+        execute(production, "alter table public.notes disable row level security")
+        here.settings({"production": production})
+        assert here.run("plan", "production", "-o", "plan.toml").code == 0
+        with psycopg.connect(server.conninfo("postgres"), autocommit=True) as other:
+            process = start(here, *APPLY)
+            assert wait_for(here, lambda: "done 1" in events(here))
+            with pytest.raises(psycopg.Error):
+                row = other.execute(
+                    "select pid from pg_stat_activity where backend_type = 'checkpointer'"
+                ).fetchone()
+                assert row
+                other.execute(f"copy (select 1) to program 'kill -9 {row[0]}'".encode())
+                while True:
+                    other.execute("select 1")
+            process.communicate(timeout=60)
+        end = time.monotonic() + 60
+        while time.monotonic() < end:
+            with contextlib.suppress(psycopg.OperationalError):
+                psycopg.connect(production).close()
+                break
+            time.sleep(0.1)
+        assert resumed(here).code == 0 or "finished" in events(here)
+        assert aligned(here)
+        assert [e["step"] for e in entries(here) if e["event"] == "done"] == [1, 2]
 
 
 # --- push ---------------------------------------------------------------------------------------------------------------

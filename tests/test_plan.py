@@ -236,3 +236,32 @@ def test_choices_are_made_on_the_command_line_or_in_the_file(drifted: tuple[Proj
         f"auditkit: {made} (manual_change) cannot be resolved by 'push'; choose pull, revert, accept, none\n"
     )
     assert here.run("plan", "production", "--resolve", "f-none=pull").code == 2
+
+
+def test_what_only_the_ledger_has_becomes_a_file(tmp_path: Path, databases: Callable[..., str]) -> None:
+    """And an index that is not valid is made again; both on a history that has nothing pending."""
+    here, production = Project.make(tmp_path / "project"), databases("production")
+    here.apply(production)
+    branch = "create view public.branch as select 1 as x"
+    with psycopg.connect(production, autocommit=True) as connection:
+        connection.execute(branch)
+        connection.execute(
+            "insert into supabase_migrations.schema_migrations values ('20260201000000', %s, 'branch')",
+            [[branch]],
+        )
+        connection.execute(
+            "update pg_index set indisvalid = false where indexrelid = 'public.notes_person'::regclass"
+        )
+    here.settings({"production": production})
+    first = here.run("plan", "production")
+    assert first.code == 1
+    (unknown,) = re.findall(r"decide about (f-\w+) \(unknown_migration\)", first.err)
+    answer = here.run("plan", "production", "--resolve", f"{unknown}=pull", "--json")
+    assert answer.code == 0, answer.err
+    note, *rest = answer.json["steps"]
+    assert note["writes"] == {"supabase/migrations/20260201000000_branch.sql": f"{branch};\n"}
+    assert [step["kind"] for step in rest] == ["sql"]
+    assert "notes_person" in rest[0]["sql"]
+    assert answer.err == (
+        "note: public.notes_person was not valid, and nothing makes it so again: a rollback stops there\n"
+    )

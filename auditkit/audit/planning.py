@@ -187,8 +187,46 @@ class _Planning:
         self.by_id = {finding.id: finding for finding in self.explained.findings}
         self.paths = {(m.path, m.version): m for m in self.migrations}
         self.scope = scope_of(self.settings, self.snapshot)
-        ground, self.base = ground_like(self.settings, self.snapshot, self._intended.final)
+        self.meant: Snapshot = self._intended.final
+        self.fetched = self._fetch()
+        ground, self.base = ground_like(self.settings, self.snapshot, self.meant)
         self.stage = Stage(ground, replace(self.scope), self._settles)
+
+    def _fetch(self) -> list[tuple[Finding, Migration]]:
+        """Migrations of which only the ledger has the text, as files; what they lead to is meant from now on."""
+        found = []
+        if self.migrations.tool == "supabase" and self.migrations.project.directories:
+            rows = {(r["version"], r["name"]): r for r in self.explained.history.rows}
+            for finding in self._with("pull"):
+                entry = finding.entry
+                row = rows.get((entry.version, entry.name)) if entry else None
+                if finding.cause == "unknown_migration" and row and row["statements"]:
+                    path = f"{self.migrations.project.directories[0]}/{row['version']}_{row['name']}.sql"
+                    text = ";\n\n".join(row["statements"]) + ";\n"
+                    empty = Migration(row["version"], row["name"], path, None)
+                    found.append((finding, with_content(LAYOUTS["supabase"], empty, text.encode())))
+        if found:
+            order = LAYOUTS["supabase"].order
+            items = sorted([*self.migrations.items, *(m for _, m in found)], key=lambda m: order(m.version))
+            self.migrations = Migrations(self.migrations.project, tuple(items), ref=self.migrations.ref)
+            steps = all_steps(self.migrations, self.settings)
+            result = replay(steps, self._intended.ground, progress=self.progress, continued=False)
+            if result.failures:
+                self.refused.append(f"what is to be pulled cannot be replayed: {result.failures[0].message}")
+            self.meant = result.final
+        return found
+
+    def _fetches(self, shadow: Rehearsal) -> None:
+        for finding, migration in self.fetched:
+            step = PlanStep(
+                0,
+                f"Write {migration.path}, which only the ledger has",
+                "note",
+                [finding.id],
+                migration.path,
+                writes={migration.path: migration.raw.decode()},
+            )
+            shadow.run(step)
 
     @property
     def _intended(self) -> Any:
@@ -261,7 +299,7 @@ class _Planning:
         return [(order, with_rows) for with_rows in (True, False) for order in orders]
 
     def _impossible(self) -> list[str]:
-        found = []
+        found = [*self.refused]
         if self.base.other_release:
             found.append(
                 f"the shadow has another major version than {self.name}: have AUDITKIT_PG_BINDIR name its programs"
@@ -302,6 +340,8 @@ class _Planning:
 
     def _pending(self) -> list[Migration]:
         """The files to run, in their order: what is pending, and what was recorded and never run."""
+        if self._unrecorded():
+            return []
         elsewhere = {
             f.entry.version
             for f in self.explained.findings
@@ -332,6 +372,7 @@ class _Planning:
             try:
                 state = state_of(self.snapshot, self.scope, self.explained.history)
                 shadow.start(self.snapshot, self.raw, state, with_rows=with_rows)
+                self._fetches(shadow)
                 self._repairs(shadow)
                 if revert_first:
                     self._reverts(shadow)
@@ -346,6 +387,7 @@ class _Planning:
                 shadow.close()
             unlike = [said(delta) for delta in shadow.unlike]
             made.steps = shadow.steps
+            made.notes += [note for note in shadow.final if note not in made.notes]
             made.proof = {
                 "ran": True,
                 "proven": not left and not left_back and not unlike,
@@ -368,9 +410,23 @@ class _Planning:
         step = PlanStep(0, title, "ledger", [finding.id], record=";\n".join(sql))
         shadow.run(step, added=added)
 
+    def _unrecorded(self) -> Finding | None:
+        """The finding that everything is there and the ledger is empty, if that is to be repaired."""
+        found = (f for f in self._with("repair") if f.cause == "applied_not_recorded" and f.entry is None)
+        return next(found, None)
+
     def _repairs(self, shadow: Rehearsal) -> None:
         """What the ledger says wrongly, before anything is run."""
         book = self.book
+        if book and (finding := self._unrecorded()):
+            files = [*self.migrations]
+            self._ledger(
+                shadow,
+                f"Record {len(files)} migrations as applied: what they do is there",
+                finding,
+                [book.record(file) for file in files],
+                [(file.version, file.name) for file in files],
+            )
         for finding in self._with("push", "repair", "reconcile") if book else ():
             assert book
             entry, file = finding.entry, self._file(finding)
@@ -443,9 +499,7 @@ class _Planning:
         """Back to what the ledger says was run, so that what is pending finds what it needs."""
         findings = self._with("revert")
         applied = self.case.applied
-        target = (
-            applied.final if applied and not applied.failures and self._pending() else self._intended.final
-        )
+        target = applied.final if applied and not applied.failures and self._pending() else self.meant
         keys = {key for finding in findings for key in _keys(finding)}
         shadow.close_to(
             target,
@@ -489,7 +543,7 @@ class _Planning:
         findings = self._with("reconcile", "revert", "push")
         if findings:
             shadow.close_to(
-                self._intended.final,
+                self.meant,
                 lambda d: not untouched(d),
                 "Reconcile",
                 self._about(findings),
@@ -499,7 +553,7 @@ class _Planning:
     def _pulls(self, shadow: Rehearsal) -> tuple[list[Draft], Snapshot]:
         """Migrations that make what is here and shall stay; what the files lead to with them."""
         findings = self._with("pull")
-        meant: Snapshot = self._intended.final
+        meant = self.meant
         if not findings:
             return [], meant
         keys = {key for finding in findings for key in _keys(finding)}

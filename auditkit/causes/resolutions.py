@@ -72,9 +72,9 @@ def choice(finding: Finding, case: Case) -> Choice:
     return found
 
 
-#: What decides who may see or do something.
+#: What decides who may see or do something; and an index that is not valid is nobody's wish.
 _DOORS = frozenset({"grants", "owner", "row_security", "force_row_security", "security_definer"})
-_DOORS_OF_KINDS = frozenset({("view", "options"), ("trigger", "enabled")})
+_DOORS_OF_KINDS = frozenset({("view", "options"), ("trigger", "enabled"), ("index", "valid")})
 _DOOR_KINDS = frozenset({"policy", "default acl", "role", "role membership", "initial privileges"})
 
 

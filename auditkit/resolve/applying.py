@@ -31,6 +31,8 @@ _AGAIN = frozenset({"55P03", "40P01", "40001"})
 _ALONE = "25001"
 #: What was to be made is there, or what was to be dropped is not.
 _DONE = frozenset({"42P07", "42710", "42704", "42P01"})
+#: What the journal calls done must survive a crash of the server, whatever its own setting.
+_DURABLE = "SET LOCAL synchronous_commit = on"
 _READ_ONLY = "default_transaction_read_only"
 
 
@@ -230,6 +232,7 @@ class Runner:
         """A transaction in which nobody else can write to the ledger."""
         texts = ["DISCARD ALL", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
         texts.append(f"SET LOCAL lock_timeout = {self.lock_timeout}")
+        texts.append(_DURABLE)
         if self.book:
             texts.append(f"LOCK TABLE {self.book.table} IN SHARE ROW EXCLUSIVE MODE")
         for text in texts:
@@ -355,7 +358,7 @@ class Runner:
         self.journal.add(
             "statement", step=way.step.number, way=way.name, statement=-1, says="the file as it is"
         )
-        execute(self.session, f"SET lock_timeout = {self.lock_timeout}")
+        execute(self.session, f"SET lock_timeout = {self.lock_timeout}; SET synchronous_commit = on")
         for text in pieces(way.sql, whole=False):
             if error := execute(self.session, text):
                 execute(self.session, "ROLLBACK")

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from auditkit.catalog.compare import Comparison, Delta, Scope, compare
 from auditkit.catalog.snapshot import Key, Snapshot
+from auditkit.catalog.sql import literal
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
 from auditkit.history.shadow.running import Error, excerpt, execute
@@ -71,6 +72,7 @@ class Rehearsal:
         self.steps: list[PlanStep] = []
         self.unlike: list[Delta] = []
         self.notes: list[str] = []
+        self.final: list[str] = []  # what cannot be taken back, and need not be
 
     def close(self) -> None:
         self.shadow.close()
@@ -78,6 +80,7 @@ class Rehearsal:
     def start(self, before: Snapshot, raw: Raw, state: State, *, with_rows: bool) -> None:
         """Rebuild *before*; *state* is the environment's own, from which fingerprints are told."""
         self.notes += self.shadow.rebuild(before)
+        self._spoil(before)
         if self.book:
             self._rebuild_ledger(before, self.book)
         if with_rows:
@@ -91,6 +94,13 @@ class Rehearsal:
         self.unlike = [*filter(script.changeable, self.stage.differences(self.first, before))]
         self.here = state
         self.fingerprint = fingerprint(state)
+
+    def _spoil(self, before: Snapshot) -> None:
+        """Indexes that are not valid: no statement makes such ones."""
+        for fact in before.iter("index"):
+            if fact.attributes.get("valid") is False:
+                where = f"indexrelid = {literal(fact.identity)}::regclass"
+                execute(self.runner, f"UPDATE pg_index SET indisvalid = false WHERE {where}")
 
     def _rebuild_ledger(self, before: Snapshot, book: Book) -> None:
         empty = self.shadow.look()
@@ -252,9 +262,13 @@ class Rehearsal:
             if error:
                 raise Stumbled(f"the way back of step {step.number} ({step.title}) fails: {error.message}")
         there = self.look()
-        left = [
-            said(delta) for delta in self.stage.differences(there, self.first) if script.changeable(delta)
+        found = [*filter(script.changeable, self.stage.differences(there, self.first))]
+        invalid = [d for d in found if (d.kind, d.attribute, d.right) == ("index", "valid", False)]
+        self.final = [
+            f"{d.identity} was not valid, and nothing makes it so again: a rollback stops there"
+            for d in invalid
         ]
+        left = [said(delta) for delta in found if delta not in invalid]
         was, now = self.state(self.first), self.state(there)
         rows_left = Effect.between(
             {k: v for k, v in was.items() if k[0] == "ledger row"},
