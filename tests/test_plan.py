@@ -6,6 +6,7 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psycopg
@@ -52,7 +53,7 @@ def test_every_cause_has_its_resolutions() -> None:
 def test_what_opens_a_door_is_taken_back(delta: Delta, severity: str, expected: str) -> None:
     class Here(Snapshot):
         def get(self, kind: str, identity: str) -> Any:
-            return object()
+            return SimpleNamespace(attributes={})
 
     finding = Finding("manual_change", "proven", "production", "", [delta.key], severity, deltas=[delta])
     case = Case("production", Here({}, {}), [delta], [])

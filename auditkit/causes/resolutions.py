@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from auditkit.catalog.snapshot import Fact
     from auditkit.causes.case import Case, Finding
 
 #: Resolution → what it does, in a few words.
@@ -66,6 +67,7 @@ def choice(finding: Finding, case: Case) -> Choice:
     if finding.cause == "manual_change" and (
         finding.severity == "critical"
         or _opens(finding)
+        or any(fact is not None and fact.attributes.get("valid") is False for fact in _indexes(finding, case))
         or (not finding.renamed and any(case.actual.get(*key) is None for key in finding.objects))
     ):
         return _BACK_TO_THE_FILES
@@ -76,6 +78,10 @@ def choice(finding: Finding, case: Case) -> Choice:
 _DOORS = frozenset({"grants", "owner", "row_security", "force_row_security", "security_definer"})
 _DOORS_OF_KINDS = frozenset({("view", "options"), ("trigger", "enabled"), ("index", "valid")})
 _DOOR_KINDS = frozenset({"policy", "default acl", "role", "role membership", "initial privileges"})
+
+
+def _indexes(finding: Finding, case: Case) -> list[Fact | None]:
+    return [case.actual.get(*key) for key in finding.objects if key[0] == "index"]
 
 
 def _opens(finding: Finding) -> bool:
