@@ -361,7 +361,9 @@ def _step(search: Search, replay: Replay, entry: Entry) -> int:
 def _statement(search: Search, replay: Replay, row: Row) -> str | None:
     """What the migration of a row says to write it; of several that speak of the object the one that wrote there."""
     step = _step(search, replay, row.entry)
-    change = next((c for c in replay.timeline.get(row.key, ()) if c.step == step and c.fact is not None), None)
+    change = next(
+        (c for c in replay.timeline.get(row.key, ()) if c.step == step and c.fact is not None), None
+    )
     if change is None:
         return None
     line = change.rows.get(row.catalog)
