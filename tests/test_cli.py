@@ -622,7 +622,7 @@ def test_ascii_terminals_do_not_stop_the_output(world: World) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["histry", "x"], 2, "No such command 'histry'. Did you mean 'history'? (see `auditkit --help`)"),
+        (["doctr", "x"], 2, "No such command 'doctr'. Did you mean 'doctor'? (see `auditkit --help`)"),
         (["explain", "staging", "--fail-onn", "x"], 2, "No such option '--fail-onn'. Did you mean '--fail-on'?"),
         (["explain", "staging", "--fail-on", "hgh"], 2, "'hgh' is not one of 'info', 'low', 'medium', 'high', 'critical'"),
         (["explain"], 2, "Missing argument 'ENVIRONMENTS...' (see `auditkit explain --help`)"),
