@@ -792,7 +792,8 @@ def test_the_command_line(tmp_path: Path, database: str) -> None:
     project.settings({"production": database})
     answer = project.run("policy", "production", "--ddl-log-sql", "--schema", "ddl_history")
     assert (answer.code, answer.out) == (0, installation("ddl_history"))
-    answer = project.run("policy", "production")
+    # Other tests may have left roles on the server that could change this schema, too.
+    answer = project.run("policy", "production", "--warn-only")
     assert answer.code == 0
     assert "  changes to the schema leave no name\n    · ddl log: not installed" in answer.out
     answer = project.run("explain", "production", "--log", "nowhere.csv")
