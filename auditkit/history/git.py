@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from auditkit.errors import ConfigError
+from auditkit.connect import redact
+from auditkit.errors import ConfigError, ToolFailed
 
 __all__ = ["Commit", "GitInfo", "Repository", "Version", "open_repository"]
 
@@ -220,6 +221,21 @@ def open_repository(root: Path) -> tuple[Repository | None, str | None]:
             "run `git fetch --unshallow`",
         )
     return Repository(root, prefix.rstrip("\n"), notes), None
+
+
+def archive(root: Path, commit: str) -> bytes:
+    """What *commit* holds below *root*, as a tar file.
+
+    Raises:
+        ToolFailed: git does not know the commit, or does not run.
+    """
+    try:
+        return _git(root, "archive", "--format=tar", commit)
+    except subprocess.CalledProcessError as error:
+        reason = redact(error.stderr.decode(errors="replace"))
+    except OSError as error:
+        reason = str(error.strerror)
+    raise ToolFailed(f"git cannot give the files of {commit}; {reason}")
 
 
 def _git(root: Path, *arguments: str, stdin: bytes | None = None) -> bytes:

@@ -24,7 +24,7 @@ from auditkit.connect import redact
 from auditkit.errors import ToolFailed
 from auditkit.history.files import Migration, Migrations
 from auditkit.history.git import open_repository
-from auditkit.history.shadow.replayed import Step
+from auditkit.history.shadow.replayed import Step, digest_of
 from auditkit.history.shadow.session import DRIVERS, INSTALLED, Session, files_of, run
 from auditkit.history.trees import Disk
 
@@ -80,7 +80,7 @@ class Code:
             repr(self.environment),
             repr(sorted(self.work.items())),
         ]
-        return hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+        return digest_of(words)
 
     def run(
         self, runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], number: int, step: Step

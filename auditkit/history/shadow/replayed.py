@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 #: Raised when what is cached changes its shape or meaning.
 FORMAT = 7
+
+
+def digest_of(words: Iterable[str]) -> str:
+    """One digest of several texts."""
+    return hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -168,4 +173,4 @@ class Ground:
             *self.base,
         ]
         words += [text for item in sorted(self.extension_files.items()) for text in item]
-        return hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest()
+        return digest_of(words)

@@ -25,6 +25,7 @@ from urllib.parse import quote
 
 from auditkit.connect import redact
 from auditkit.errors import NotTheShadow, ToolFailed
+from auditkit.history.git import archive
 from auditkit.history.shadow.replayed import Failure, Step
 from auditkit.history.shadow.running import SCHEMA, Ran, after, excerpt, marked_since, next_xid
 from auditkit.history.split import Statement
@@ -217,14 +218,8 @@ def files_of(root: Path, commit: str | None) -> Iterator[Path]:
         yield root.resolve()
         return
     with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
-        command = ["git", "-C", str(root), "--no-optional-locks", "archive", "--format=tar", commit]
-        done = subprocess.run(command, capture_output=True, check=False)
-        if done.returncode != 0:
-            raise ToolFailed(
-                f"git cannot give the files of {commit}; {redact(done.stderr.decode(errors='replace'))}"
-            )
-        with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
-            archive.extractall(folder, filter="data")
+        with tarfile.open(fileobj=io.BytesIO(archive(root, commit))) as files:
+            files.extractall(folder, filter="data")
         packages = root.resolve() / "node_modules"
         if packages.is_dir() and not Path(folder, "node_modules").exists():
             Path(folder, "node_modules").symlink_to(packages)

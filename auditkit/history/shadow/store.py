@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import gzip
-import hashlib
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.errors import ServerFailed
-from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step, Used
+from auditkit.history.shadow.replayed import Change, Failure, Ground, Replay, Step, Used, digest_of
 from auditkit.history.shadow.scratch import Scratch
 
 if TYPE_CHECKING:
@@ -165,7 +164,7 @@ def chain(ground: str, steps: Sequence[Step]) -> list[str]:
     for step in steps:
         words = [keys[-1], step.version, step.name, step.file or "", str(step.transactional), step.sql]
         words += [step.code.digest] if step.code else []
-        keys.append(hashlib.sha256("\x1f".join(words).encode("utf-8", "surrogatepass")).hexdigest())
+        keys.append(digest_of(words))
     return [key[:40] for key in keys]
 
 
