@@ -56,12 +56,12 @@ _OURS = frozenset({_MARK, _CATALOGS, _DROPPED, _NEXT})
 #: A file that fails inside a transaction with one of these is run again statement by statement, each
 #: committing for itself, as the server demands: CREATE INDEX CONCURRENTLY and friends (25001), an enum
 #: value used in the transaction that added it (55P04), COMMIT inside a procedure (2D000).
-_NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
+NEEDS_AUTOCOMMIT = frozenset({"25001", "55P04", "2D000"})
 _SAVEPOINT = "SAVEPOINT auditkit"
 _SAVEPOINT_WORDS = frozenset({"savepoint", "release", "rollback to"})
-_TRANSACTION_WORDS = frozenset({"begin", "start", "commit", "end", "rollback", "abort"})
+TRANSACTION_WORDS = frozenset({"begin", "start", "commit", "end", "rollback", "abort"})
 #: SET TRANSACTION, like what ends a transaction, cannot stand in a savepoint.
-_NOT_WITHIN = _TRANSACTION_WORDS | _SAVEPOINT_WORDS | {"set"}
+_NOT_WITHIN = TRANSACTION_WORDS | _SAVEPOINT_WORDS | {"set"}
 
 
 #: Rows that our own statements returned: the name of their first column, and the values.
@@ -92,7 +92,7 @@ class Ran:
     def plain(self) -> frozenset[int]:
         """The marks of statements that stand in no savepoint of the migration's own: elsewhere, too, what they write
         bears the id of the transaction itself."""
-        words = (_first_word(statement.text) for statement in self.statements)
+        words = (leading_word(statement.text) for statement in self.statements)
         first = next((i for i, word in enumerate(words) if word == "savepoint"), len(self.statements))
         return frozenset(xid for xid, index in self.marks if index < first)
 
@@ -111,8 +111,8 @@ def begin(runner: psycopg.Connection[Any], number: int, step: Step) -> Begun:
     """Have the server start on a migration, if it can be sent as a whole; ``run`` does the rest."""
     if step.code is not None:
         return Begun(number, step, [], None)
-    statements = split(_without_client_commands(step.sql))
-    own_transaction = any(_first_word(s.text) in _TRANSACTION_WORDS for s in statements)
+    statements = split(without_client_commands(step.sql))
+    own_transaction = any(leading_word(s.text) in TRANSACTION_WORDS for s in statements)
     sql = _in_one_transaction(statements) if step.transactional and not own_transaction else None
     if sql is not None:
         send(runner, sql)
@@ -130,7 +130,7 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun:
         if error is None:
             return _ran(statements, None, [], told)
         execute(runner, "ROLLBACK")
-        if error.sqlstate not in _NEEDS_AUTOCOMMIT:
+        if error.sqlstate not in NEEDS_AUTOCOMMIT:
             # Once more, one by one, to learn which statement it was.
             failure = _locate(runner, number, statements) or error.at(number, statements[0])
             return after(runner, statements, failure, [], [])
@@ -142,7 +142,7 @@ def run(runner: psycopg.Connection[Any], reader: psycopg.Connection[Any], begun:
         marks.append((next_xid(reader), index))
         if (
             runner.info.transaction_status == TransactionStatus.INTRANS
-            and _first_word(statement.text) not in _NOT_WITHIN
+            and leading_word(statement.text) not in _NOT_WITHIN
         ):
             # All statements of the file's own transaction would else share one transaction id.
             marks.pop()
@@ -213,7 +213,7 @@ def _in_one_transaction(statements: Sequence[Statement]) -> str:
 
 
 def _marked(index: int, statement: Statement) -> str:
-    if _first_word(statement.text) in _SAVEPOINT_WORDS:
+    if leading_word(statement.text) in _SAVEPOINT_WORDS:
         return statement.text + "\n"
     return ";".join(
         [
@@ -233,7 +233,7 @@ def _locate(runner: psycopg.Connection[Any], number: int, statements: Sequence[S
             if error is not None:
                 return error.at(number, statement)
         error = execute(runner, "COMMIT")  # deferred constraints speak up here
-        last = next((s for s in reversed(statements) if _first_word(s.text)), statements[-1])
+        last = next((s for s in reversed(statements) if leading_word(s.text)), statements[-1])
         return error.at(number, last) if error else None
     finally:
         execute(runner, "ROLLBACK")
@@ -326,7 +326,7 @@ def _wait(pgconn: PGconn, told: Told | None) -> PGresult:
             return result
 
 
-def _without_client_commands(sql: str) -> str:
+def without_client_commands(sql: str) -> str:
     r"""Blank out what only psql understands and what carries no schema, keeping line numbers.
 
     ``\restrict`` and ``\unrestrict`` frame dumps of pg_dump 13.22 … 18 and newer (CVE-2025-8714);
@@ -342,7 +342,7 @@ def _without_client_commands(sql: str) -> str:
     )
 
 
-def _first_word(text: str) -> str:
+def leading_word(text: str) -> str:
     match = re.match(
         r"(rollback)(?:\s+(?:work|transaction))?\s+(to)\b|([a-z]+)", text[first_word(text) :], re.I
     )
