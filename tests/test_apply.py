@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -164,8 +165,8 @@ def test_there_and_back(drifted: tuple[Project, str]) -> None:
     assert done.code == 0, done.err
     assert "production: 3 of 3 steps in place" in done.out
     assert events(here) == [
-        "run", "wrote 3",
-        "begin 1", "commit 1", "done 1", "begin 2", "commit 2", "done 2", "begin 3", "commit 3", "done 3", "finished",
+        "run",
+        "begin 1", "commit 1", "done 1", "begin 2", "commit 2", "done 2", "wrote 3", "begin 3", "commit 3", "done 3", "finished",
     ]  # fmt: skip
     assert aligned(here)
     again = here.run(*APPLY)
@@ -197,9 +198,10 @@ def test_two_at_once(drifted: tuple[Project, str]) -> None:
         other.execute("select pg_advisory_lock(%s)", [OWN])
         held = here.run(*APPLY)
         assert (held.code, held.out) == (3, "")
-        assert held.err == (
-            "auditkit: production: another auditkit apply is at work there and holds its lock; "
-            "try again when it is done\n"
+        assert re.fullmatch(
+            r"auditkit: production: another auditkit apply is at work there and holds its lock "
+            r"\(session \d+ since [-0-9]+ [:0-9]+ UTC\); try again when it is done\n",
+            held.err,
         )
     assert here.run(*APPLY).code == 0
     assert aligned(here)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit import config
-from auditkit.audit.meant import migrations_of
+from auditkit.audit.meant import listed, migrations_of
 from auditkit.audit.reading import scope_of
 from auditkit.catalog.capture import capture
 from auditkit.config import Settings, Source
@@ -16,10 +20,14 @@ from auditkit.connect import describe, parse, reason
 from auditkit.errors import ConfigError, ConnectionFailed, Unreadable
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
-from auditkit.resolve.applying import Runner, Stopped
+from auditkit.history.shadow.code import code_of, text_of
+from auditkit.history.shadow.replayed import digest_of
+from auditkit.resolve import commands
+from auditkit.resolve.applying import Runner, Stopped, Terminated, noticed
 from auditkit.resolve.effects import fingerprint, state_of
 from auditkit.resolve.guards import Guard
 from auditkit.resolve.journal import Journal
+from auditkit.resolve.lifeline import Lifeline
 from auditkit.resolve.plan import Plan, PlanStep
 from auditkit.resolve.records import Book
 
@@ -60,11 +68,39 @@ def apply(
     source = _checked(plan, to, confirmed, settings)
     migrations = migrations_of(settings)
     if not rollback:
-        _same_files(plan, migrations)
+        _same_files(plan, migrations, settings)
+    with ending(), Lifeline() as lifeline:
 
-    def open_session() -> psycopg.Connection[Any]:
-        return session(source)
+        def open_session() -> psycopg.Connection[Any]:
+            return lifeline.watch(session(source), lambda: session(source))
 
+        return _applied(
+            plan,
+            open_session,
+            settings,
+            migrations,
+            resume=resume,
+            rollback=rollback,
+            lock_timeout=lock_timeout,
+            attempts=attempts,
+            command=command,
+            tell=tell,
+        )
+
+
+def _applied(
+    plan: Plan,
+    open_session: Callable[[], psycopg.Connection[Any]],
+    settings: Settings,
+    migrations: Migrations,
+    *,
+    resume: bool,
+    rollback: bool,
+    lock_timeout: int,
+    attempts: int,
+    command: str,
+    tell: Callable[[str], None],
+) -> Journal:
     guard_session = open_session()
     try:
         book = None
@@ -78,12 +114,19 @@ def apply(
                     f"{plan.environment} has no ledger {plan.ledger} any more; make the plan again"
                 )
             book = Book(plan.tool, found.schema, found.table)
-        guard = Guard(guard_session, plan.environment, plan.tool, book)
+        by_tool = any(step.kind == "command" for step in plan.steps) and not rollback
+        guard = Guard(guard_session, plan.environment, plan.tool, book, leave=by_tool)
         journal = journal_of(plan, settings)  # nobody else writes to it now
         _begun_before(plan, journal, resume=resume, rollback=rollback, command=command)
 
         def look(connection: psycopg.Connection[Any]) -> str:
             return look_at(connection, plan.environment, settings, migrations)
+
+        def before(step: PlanStep) -> None:
+            if rollback:
+                _unwrite(step, settings.root)
+            else:
+                _write(step, journal, settings.root)
 
         runner = Runner(
             plan,
@@ -95,30 +138,77 @@ def apply(
             lock_timeout,
             attempts,
             tell,
+            shell_of(guard_session, settings, migrations) if by_tool else None,
+            before,
             command or "auditkit apply",
         )
         try:
             runner.recover()
             here = runner.look_fresh()
+            if here != runner.expected() and (resume or rollback):
+                runner.reconcile(here)
             if not journal.open_step() and here != runner.expected():
-                raise Stopped(
-                    f"{plan.environment} is not what the plan was made for"
-                    f"{' and led to so far' if journal.entries else ''}: it was changed meanwhile; nothing was run now; "
-                    f"look at it with `auditkit explain {plan.environment}` and make the plan again"
-                )
+                raise Stopped(_elsewhere(plan, journal, here, command))
+            for step in () if rollback else plan.steps:
+                _may_write(step, settings.root)
             journal.add(
                 "run", plan=plan.digest, environment=plan.environment, fingerprint=here, back=rollback
             )
-            if not rollback:
-                _write(plan, journal, settings.root)
             runner.run(back=rollback)
-            if rollback:
-                _unwrite(plan, settings.root)
         finally:
             runner.session.close()
     finally:
         guard_session.close()
     return journal
+
+
+def _elsewhere(plan: Plan, journal: Journal, here: str, command: str) -> str:
+    """Why a plan does not fit what is there; what can be done about it."""
+    after = [step.number for step in plan.steps if step.after == here]
+    if after and not journal.entries:
+        return (
+            f"{plan.environment} is as after step {after[-1]} of this plan, and {journal.path} is not there: was it run "
+            f"from another folder? Go on with `{command} --resume`, or take it back with `{command} --rollback`"
+        )
+    return (
+        f"{plan.environment} is not what the plan was made for"
+        f"{' and led to so far' if journal.entries else ''}: it was changed meanwhile; nothing was run now; "
+        f"look at it with `auditkit explain {plan.environment}` and make the plan again"
+    )
+
+
+def shell_of(
+    connection: psycopg.Connection[Any], settings: Settings, migrations: Migrations
+) -> Callable[[PlanStep, str, Callable[[int], None]], commands.Ended]:
+    """What runs a command of the project's tool on the database of *connection*."""
+    code = code_of(migrations, settings)
+    python = code.program[0] if code and code.tool != "knex" else ""
+    words = commands.surroundings(connection.info, settings.code_environment, os.environ)
+    root = migrations.project.root
+
+    def shell(step: PlanStep, line: str, began: Callable[[int], None]) -> commands.Ended:
+        folder = step.folder or "."
+        command = commands.arguments(line, words, root, folder, python)
+        return commands.run(command, root / folder, words, began)
+
+    return shell
+
+
+@contextlib.contextmanager
+def ending() -> Iterator[None]:
+    """SIGTERM ends the work as Ctrl-C does: what is in hand is rolled back, and said."""
+
+    def end(*_: object) -> None:
+        raise Terminated
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def journal_of(plan: Plan, settings: Settings) -> Journal:
@@ -142,13 +232,16 @@ def _checked(plan: Plan, to: str, confirmed: str, settings: Settings) -> Source:
     return source
 
 
-def _same_files(plan: Plan, migrations: Migrations) -> None:
+def _same_files(plan: Plan, migrations: Migrations, settings: Settings) -> None:
     """The files on disk are those that were rehearsed."""
-    texts = {migration.path: migration.sql for migration in migrations}
-    for step in plan.steps:
-        if step.kind == "file" and texts.get(step.file) != step.sql:
-            what = "was edited" if step.file in texts else "is gone"
-            raise ConfigError(f"{step.file} {what} since the plan was made; make it again")
+    wanted = {path: digest for step in plan.steps for path, digest in step.texts.items()}
+    if not wanted:
+        return
+    texts = {migration.path: text_of(migration) for migration in listed(migrations, settings)}
+    for path, digest in wanted.items():
+        if path not in texts or digest_of([texts[path]]) != digest:
+            what = "was edited" if path in texts else "is gone"
+            raise ConfigError(f"{path} {what} since the plan was made; make it again")
 
 
 def _begun_before(plan: Plan, journal: Journal, *, resume: bool, rollback: bool, command: str) -> None:
@@ -179,6 +272,8 @@ def session(source: Source) -> psycopg.Connection[Any]:
     words.setdefault("connect_timeout", 10)
     words.setdefault("client_encoding", "utf8")
     words["application_name"] = "auditkit apply"
+    for name, value in (("keepalives_idle", 10), ("keepalives_interval", 5), ("keepalives_count", 3)):
+        words.setdefault(name, value)
     try:
         connection = psycopg.connect(**words, autocommit=True, prepare_threshold=None)
     except psycopg.OperationalError as error:
@@ -186,6 +281,7 @@ def session(source: Source) -> psycopg.Connection[Any]:
             f"{source.name}: cannot connect to {describe(source.conninfo)}: {reason(error)}; try again later"
         ) from None
     connection.add_notice_handler(lambda notice: None)
+    noticed(connection)
     return connection
 
 
@@ -202,25 +298,52 @@ def look_at(
     return fingerprint(state_of(snapshot, scope_of(settings, snapshot), history))
 
 
-def _write(plan: Plan, journal: Journal, root: Path) -> None:
-    """The migration files that the plan captures: in the project before they are recorded anywhere."""
-    for step in plan.steps:
-        for path, text in _files(step, root):
-            if path.exists() and path.read_text("utf-8") != text:
-                raise ConfigError(f"{path} exists already and is not overwritten; make the plan again")
-    for step in plan.steps:
-        for path, text in _files(step, root):
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_text(text, "utf-8")
-                journal.add("wrote", step=step.number, file=str(path.relative_to(root)))
+def _may_write(step: PlanStep, root: Path) -> None:
+    """Nothing of the project's is overwritten that the plan does not know."""
+    for path, text in _files(step, root):
+        old = step.replaces.get(str(path.relative_to(root.resolve())))
+        if path.exists() and path.read_text("utf-8", "replace") not in (text, old):
+            raise ConfigError(f"{path} exists already and is not overwritten; make the plan again")
 
 
-def _unwrite(plan: Plan, root: Path) -> None:
-    for step in plan.steps:
-        for path, text in _files(step, root):
-            if path.exists() and path.read_text("utf-8") == text:
-                path.unlink()
+def _write(step: PlanStep, journal: Journal, root: Path) -> None:
+    """The migration files that a step captures: in the project before they are recorded anywhere."""
+    _may_write(step, root)
+    for path, text in _files(step, root):
+        if not path.exists() or path.read_text("utf-8", "replace") != text:
+            _put(path, text)
+            journal.add("wrote", step=step.number, file=str(path.relative_to(root.resolve())))
+
+
+def _put(path: Path, text: str) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        ConfigError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text, "utf-8")
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise ConfigError(
+            f"cannot write {path}: {error.strerror}; make that possible, then go on with --resume"
+        ) from None
+
+
+def _unwrite(step: PlanStep, root: Path) -> None:
+    for path, text in _files(step, root):
+        if path.exists() and path.read_text("utf-8", "replace") == text:
+            old = step.replaces.get(str(path.relative_to(root.resolve())))
+            if old is not None:
+                _put(path, old)
+                continue
+            path.unlink()
+            with contextlib.suppress(OSError):  # a folder of its own (Prisma, Diesel)
+                path.parent.rmdir()
 
 
 def _files(step: PlanStep, root: Path) -> list[tuple[Path, str]]:

@@ -27,13 +27,16 @@ from auditkit.history.drafts import Draft
 from auditkit.history.layouts import LAYOUTS
 from auditkit.history.migration import Migration, Migrations, with_content
 from auditkit.history.shadow import replay
+from auditkit.history.shadow.code import Code, code_of, step_of, text_of
+from auditkit.history.shadow.replayed import digest_of
 from auditkit.history.shadow.scratch import Scratch
 from auditkit.history.states import HistoryMatrix, states
 from auditkit.progress import Tell, silent
 from auditkit.resolve import script
 from auditkit.resolve.closing import close
+from auditkit.resolve.commands import Commands, commands_of
 from auditkit.resolve.effects import fingerprint, state_of
-from auditkit.resolve.plan import Plan, PlanStep, Resolved, read
+from auditkit.resolve.plan import Plan, PlanStep, Resolved, joined, read
 from auditkit.resolve.proof import Stage
 from auditkit.resolve.records import RECORDS, Book
 from auditkit.resolve.rehearsal import Rehearsal, Stumbled, said
@@ -50,6 +53,7 @@ def plan(
     resolve: Mapping[str, str] | None = None,
     from_file: str = "",
     only_push: bool = False,
+    tool_commands: bool = False,
     settings: Settings | None = None,
     config_file: str = "",
     progress: Tell = silent,
@@ -60,6 +64,7 @@ def plan(
         resolve: finding → resolution, instead of the default of its cause.
         from_file: a plan file whose resolutions are taken, edited or not.
         only_push: run what is pending, and leave everything else as it is.
+        tool_commands: have the migration tool's own commands do what they can do.
 
     Raises:
         ConfigError: an unknown finding or resolution, no migrations, or a source that nothing can be written to.
@@ -98,7 +103,17 @@ def plan(
             raw = [str(row[0]) for row in connection.execute(book.read.encode()).fetchall()]
     resolved = _resolve(explained, chosen, only_push)
     work = _Planning(
-        explained, migrations, matrix, settings, snapshot, book, raw, resolved, only_push, progress
+        explained,
+        migrations,
+        matrix,
+        settings,
+        snapshot,
+        book,
+        raw,
+        resolved,
+        only_push,
+        tool_commands,
+        progress,
     )
     return work.plan()
 
@@ -161,6 +176,17 @@ def _rule(finding: Finding) -> str:
     )
 
 
+def tool_of(migrations: Migrations, settings: Settings) -> tuple[Code | None, Commands | None]:
+    """What runs migrations that are programs, if they are, and the commands of their tool, if it has any."""
+    code = code_of(migrations, settings)
+    folder = str(code.work.get("folder", ".")) if code else "."
+    ini = str(code.work.get("ini", "")) if code else ""
+    if ini in (f"{folder}/alembic.ini", "alembic.ini"):
+        ini = ""
+    python = code.program[0] if code and code.tool != "knex" else ""
+    return code, commands_of(migrations.project, folder=folder, ini=ini, python=python)
+
+
 def _keys(finding: Finding) -> set[Key]:
     return {*finding.objects, *(key for d in finding.deltas for key in (d.key, *d.children))}
 
@@ -178,6 +204,7 @@ class _Planning:
     raw: list[str]
     resolved: list[Resolved]
     only_push: bool
+    tool_commands: bool
     progress: Tell
     refused: list[str] = field(default_factory=list)
 
@@ -188,6 +215,7 @@ class _Planning:
         self.paths = {(m.path, m.version): m for m in self.migrations}
         self.scope = scope_of(self.settings, self.snapshot)
         self.meant: Snapshot = self._intended.final
+        self.code, self.commands = tool_of(self.migrations, self.settings)
         self.fetched = self._fetch()
         ground, self.base = ground_like(self.settings, self.snapshot, self.meant)
         self.stage = Stage(ground, replace(self.scope), self._settles)
@@ -305,8 +333,13 @@ class _Planning:
                 f"the shadow has another major version than {self.name}: have AUDITKIT_PG_BINDIR name its programs"
             )
         code = [m.path for m in self._pending() if m.sql is None]
-        if code:
+        if code and (self.code is None or self.commands is None):
             found.append(f"{code[0]} is code: apply it with its own tool, then make the plan again")
+        if self.tool_commands and self.commands is None:
+            found.append(
+                f"auditkit knows no command of {self.migrations.tool or 'these migrations'}; leave out --tool-commands"
+            )
+        found += self._too_much()
         needs_book = [f.id for f in self._with("push", "repair", "pull") if f.cause != "unknown"]
         needs_book += ["pending migrations"] if self._pending() else []
         if needs_book and self.book is None:
@@ -316,6 +349,26 @@ class _Planning:
                 f"auditkit does not write the ledger of {self.book.tool}; it writes those of {', '.join(sorted(RECORDS))}"
             )
         return found
+
+    def _too_much(self) -> list[str]:
+        """What a command that runs all that is pending would run although the plan leaves it out."""
+        if not self.tool_commands or self.commands is None or self.commands.one_by_one or not self._pending():
+            return []
+        wanted = {file.path for file in self._pending()}
+        found = [
+            row.migration.path
+            for row in self.matrix.rows
+            if row.migration is not None
+            and row.states.get(self.name) == "pending"
+            and row.migration.path not in wanted
+            and not any(f.entry and f.entry.version == row.version for f in self._with("repair", "reconcile"))
+        ]
+        if not found:
+            return []
+        return [
+            f"the tool's own command would run {', '.join(found)}, too, which the plan leaves out: resolve it "
+            "otherwise, or leave out --tool-commands"
+        ]
 
     def _why(self, made: Plan) -> list[str]:
         found = []
@@ -406,9 +459,27 @@ class _Planning:
         finding: Finding,
         sql: list[str],
         added: Sequence[tuple[str, str]],
+        commands: Sequence[str] = (),
     ) -> None:
+        """A step that writes the ledger only; *commands* of the tool do the same, if it has them all."""
         step = PlanStep(0, title, "ledger", [finding.id], record=";\n".join(sql))
         shadow.run(step, added=added)
+        self._or_by_tool(shadow, commands)
+
+    def _or_by_tool(self, shadow: Rehearsal, commands: Sequence[str]) -> None:
+        """Say of the last step which commands do the same, and have them do it if that is wanted."""
+        if not self.commands or not commands or not all(commands):
+            return
+        step, text = shadow.steps[-1], "\n".join(commands)
+        step.command, step.folder = text, self.commands.folder
+        if self.tool_commands:
+            shadow.steps[-1] = step.by_tool(text, self.commands.folder)
+
+    def _records(self, *files: Migration) -> str:
+        return self.commands.record(*files) if self.commands else ""
+
+    def _forgets(self, version: str, file: Migration | None = None) -> str:
+        return self.commands.forget(version, file) if self.commands else ""
 
     def _unrecorded(self) -> Finding | None:
         """The finding that everything is there and the ledger is empty, if that is to be repaired."""
@@ -426,6 +497,7 @@ class _Planning:
                 finding,
                 [book.record(file) for file in files],
                 [(file.version, file.name) for file in files],
+                [self._records(*files)],
             )
         for finding in self._with("push", "repair", "reconcile") if book else ():
             assert book
@@ -435,8 +507,9 @@ class _Planning:
                     shadow,
                     f"Forget that {entry.label} was applied: it was not",
                     finding,
-                    [book.forget(entry.version, entry.name)],
+                    [book.forget(entry.version, entry.name, file)],
                     [],
+                    [self._forgets(entry.version, file)],
                 )
             elif finding.cause == "applied_not_recorded" and file:
                 self._ledger(
@@ -445,6 +518,7 @@ class _Planning:
                     finding,
                     [book.record(file)],
                     [(file.version, file.name)],
+                    [self._records(file)],
                 )
             elif finding.cause == "restamped" and entry and file:
                 old = book.forget(entry.recorded_as or "", entry.name)
@@ -454,13 +528,11 @@ class _Planning:
                     finding,
                     [old, book.record(file)],
                     [(file.version, file.name)],
+                    [self._forgets(entry.recorded_as or ""), self._records(file)],
                 )
             elif finding.cause == "rebaselined" and file:
-                gone = [
-                    book.forget(row.version, row.name)
-                    for row in self.matrix.rows
-                    if row.file is None and self.name in row.cells
-                ]
+                replaced = [r for r in self.matrix.rows if r.file is None and self.name in r.cells]
+                gone = [book.forget(row.version, row.name) for row in replaced]
                 gone.append(book.forget(file.version, file.name))
                 self._ledger(
                     shadow,
@@ -468,14 +540,16 @@ class _Planning:
                     finding,
                     [*dict.fromkeys(gone), book.record(file)],
                     [(file.version, file.name)],
+                    [*(self._forgets(row.version) for row in replaced), self._records(file)],
                 )
             elif finding.cause == "partial_apply" and entry and entry.state == "failed":
                 self._ledger(
                     shadow,
                     f"Forget the failed run of {entry.label}",
                     finding,
-                    [book.forget(entry.version, entry.name)],
+                    [book.forget(entry.version, entry.name, file)],
                     [],
+                    [self._forgets(entry.version, file)],
                 )
 
     def _late_records(self, shadow: Rehearsal) -> None:
@@ -490,6 +564,7 @@ class _Planning:
                     finding,
                     [self.book.record(file)],
                     [(file.version, file.name)],
+                    [self._records(file)],
                 )
 
     def _about(self, findings: Sequence[Finding]) -> Callable[[set[Key]], list[str]]:
@@ -510,10 +585,11 @@ class _Planning:
         )
 
     def _pushes(self, shadow: Rehearsal) -> None:
-        missing = self._with("push")
-        for migration in self._pending():
+        missing, files = self._with("push"), self._pending()
+        for migration in files:
             assert self.book
             ids = [f.id for f in missing if f.entry and f.entry.version == migration.version]
+            text, program = text_of(migration), migration.sql is None
             shadow.run(
                 PlanStep(
                     0,
@@ -523,11 +599,35 @@ class _Planning:
                     migration.path,
                     sql=migration.sql or "",
                     record=self.book.record(migration),
+                    texts={migration.path: digest_of([text])},
                     transaction=migration.transactional,
                 ),
                 added=[(migration.version, migration.name)],
-                renamed="rename" in (migration.sql or "").lower(),
+                renamed="rename" in text.lower(),
+                program=step_of(migration, self.code) if program else None,
             )
+            if self.commands and (program or self.commands.one_by_one or len(files) == 1):
+                step = shadow.steps[-1]
+                step.command = self.commands.push([migration], late=self._late(files))
+                step.folder = self.commands.folder
+                if program or self.tool_commands:
+                    shadow.steps[-1] = step.by_tool(step.command, step.folder)
+        if self.commands and self.tool_commands and len(files) > 1 and not self.commands.one_by_one:
+            first = len(shadow.steps) - len(files)
+            one = joined(shadow.steps[first:])
+            command = self.commands.push(files, late=self._late(files))
+            shadow.steps[first:] = [one.by_tool(command, self.commands.folder)]
+
+    def _late(self, files: Sequence[Migration]) -> bool:
+        """Whether something that comes after them is applied already."""
+        order = [row.migration.path for row in self.matrix.rows if row.migration is not None]
+        applied = [
+            row.migration.path
+            for row in self.matrix.rows
+            if row.migration is not None and row.states.get(self.name) in ("applied", "edited")
+        ]
+        last = max((order.index(path) for path in applied), default=-1)
+        return any(path in order and order.index(path) < last for path in (file.path for file in files))
 
     def _untouched(self) -> Callable[[Delta], bool]:
         """Whether a difference stays: of what is accepted, pulled, or not decided about."""
@@ -591,11 +691,16 @@ class _Planning:
                     migration.path,
                     record=self.book.record(migration),
                     writes={**draft.files, **draft.changed},
+                    replaces={path: self._text(path) for path in draft.changed},
                 ),
                 added=[(migration.version, migration.name)],
             )
+            self._or_by_tool(shadow, [self._records(migration)])
         self.pulled = made
         return drafts, result.final
+
+    def _text(self, path: str) -> str:
+        return (self.migrations.project.root / path).read_text("utf-8")
 
     def _read(self, draft: Draft) -> Migration:
         text = draft.files[draft.migration.path]

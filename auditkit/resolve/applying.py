@@ -8,19 +8,22 @@ is in the journal before COMMIT is sent, so that after a crash the server itself
 from __future__ import annotations
 
 import contextlib
+import json
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from auditkit.connect import SESSION, redact
-from auditkit.errors import AuditError, ServerFailed, Unreadable
+from auditkit.errors import AuditError, ConfigError, ServerFailed, Unreadable
 from auditkit.history.shadow.running import Error, excerpt, execute
+from auditkit.history.split import first_word
+from auditkit.resolve.commands import Ended, at_work
 from auditkit.resolve.guards import Guard
-from auditkit.resolve.journal import Entry, Journal
+from auditkit.resolve.journal import Entry, Journal, Unwritable
 from auditkit.resolve.plan import Plan, PlanStep
 from auditkit.resolve.records import Book
-from auditkit.resolve.rehearsal import begins_itself, pieces
+from auditkit.resolve.rehearsal import pieces, units
 
 if TYPE_CHECKING:
     import psycopg
@@ -31,6 +34,17 @@ _AGAIN = frozenset({"55P03", "40P01", "40001"})
 _ALONE = "25001"
 #: What was to be made is there, or what was to be dropped is not.
 _DONE = frozenset({"42P07", "42710", "42704", "42P01"})
+#: What was to be taken away is not there.
+_GONE = frozenset({"42704", "42P01", "42703", "42883", "3F000"})
+#: For the sessions of ``apply``: the server notices soon when we are gone, and gives up what we held.
+_NOTICE = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "client_connection_check_interval": "2s",
+}
+#: In a transaction we only wait for ourselves: the longest time is that of reading the catalog.
+_IDLE = "SET LOCAL idle_in_transaction_session_timeout = '2min'"
 #: What the journal calls done must survive a crash of the server, whatever its own setting.
 _DURABLE = "SET LOCAL synchronous_commit = on"
 _READ_ONLY = "default_transaction_read_only"
@@ -38,6 +52,20 @@ _READ_ONLY = "default_transaction_read_only"
 
 class Stopped(AuditError):
     """A plan was not carried out to its end; the message says where it stands and how to go on."""
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end (SIGTERM)."""
+
+
+def noticed(connection: psycopg.Connection[Any]) -> None:
+    """Have the server notice when the client is gone, with what this server knows of it."""
+    connection.execute(
+        "SELECT pg_catalog.set_config(w.name, w.setting, false) "
+        "FROM pg_catalog.jsonb_each_text(%s::jsonb) AS w (name, setting) "
+        "WHERE w.name IN (SELECT s.name FROM pg_catalog.pg_settings AS s)",
+        [json.dumps(_NOTICE)],
+    )
 
 
 @dataclass(frozen=True)
@@ -57,7 +85,9 @@ class Way:
 class Runner:
     """What it takes to run steps: a session that writes, one that keeps the locks, the journal.
 
-    ``look`` gives the fingerprint of the environment as the given session sees it. ``open`` opens a session.
+    ``look`` gives the fingerprint of the environment as the given session sees it. ``open`` opens a session. ``shell``
+    runs one command of the migration tool for a step, and tells the process's id as soon as there is one; ``before`` is
+    called before a step is begun, and after one was taken back.
     """
 
     plan: Plan
@@ -69,6 +99,8 @@ class Runner:
     lock_timeout: int = 3000
     attempts: int = 6
     tell: Callable[[str], None] = lambda line: None
+    shell: Callable[[PlanStep, str, Callable[[int], None]], Ended] | None = None
+    before: Callable[[PlanStep], None] = lambda step: None
     command: str = "auditkit apply PLAN --to ENV"
     session: psycopg.Connection[Any] = field(init=False)
 
@@ -104,6 +136,7 @@ class Runner:
             return
         number, way = begun[0]["step"], begun[0]["way"]
         step = self.plan.steps[number - 1]
+        self._still_at_work(begun)
         commit = next((e for e in reversed(begun) if e["event"] == "commit"), None)
         if commit and commit.get("whole"):
             status = self._status(commit["xid"])
@@ -132,6 +165,36 @@ class Runner:
             self.journal.add(
                 "rolled back", step=number, way=way, says="the environment has the fingerprint of before"
             )
+
+    @staticmethod
+    def _still_at_work(begun: list[Entry]) -> None:
+        """A command of the migration tool goes on when we are killed."""
+        for entry in begun:
+            if entry["event"] == "started" and at_work(entry["pid"], entry["program"]):
+                raise Stopped(
+                    f"step {entry['step']}: {entry['program']} of the earlier run is still at work on this machine "
+                    f"(process {entry['pid']}); go on when it is done"
+                )
+
+    def reconcile(self, here: str) -> bool:
+        """Whether the environment is where the plan leads to after some step, though the journal ends before that.
+
+        Its last lines, or all of it, were lost then. What is missing is written down again.
+        """
+        prints = [self.plan.fingerprint, *(step.after for step in self.plan.steps)]
+        found = [number for number, each in enumerate(prints) if each == here]
+        done = self.journal.done()
+        if len(found) != 1 or found[0] <= len(done) or self.journal.open_step():
+            return False
+        for step in self.plan.steps[len(done) : found[0]]:
+            self.journal.add(
+                "done",
+                step=step.number,
+                way="there",
+                fingerprint=step.after,
+                says=f"the journal did not have it; the environment is as after step {found[0]}",
+            )
+        return True
 
     def _status(self, xid: str) -> str | None:
         """What became of a transaction; a session whose client has died needs a moment to notice."""
@@ -168,14 +231,20 @@ class Runner:
             Stopped: at the first surprise.
         """
         begun = self.journal.open_step()
-        if begun and (begun[0]["way"] == "back") != back:
+        if begun and back and begun[0]["way"] == "there":
+            self._take_back_half(self.plan.steps[begun[0]["step"] - 1])
+        elif begun and (begun[0]["way"] == "back") != back:
             other = "--resume" if back else "--rollback"
             raise Stopped(
                 f"{self.plan.environment}: step {begun[0]['step']} is half done ({self.journal.path}); "
                 f"finish it first: `{self.command} {other}`"
             )
         for way in self.ways(back):
+            if not back:
+                self.before(way.step)
             self._step(way)
+            if back:
+                self.before(way.step)
         self.journal.add(
             "taken back" if back else "finished", fingerprint=self.expected(), plan=self.plan.digest
         )
@@ -189,22 +258,36 @@ class Runner:
             self.journal.add("begin", step=number, way=way.name, title=way.step.title)
         self.tell(f"{number}. {'taking back: ' if way.name == 'back' else ''}{way.step.title}")
         try:
-            if way.transaction:
+            if way.step.kind == "command" and way.name == "there":
+                self._by_command(way, resumed)
+            elif way.transaction:
                 self._retried(way, lambda: self._whole(way))
             else:
                 self._by_statement(way, resumed)
         except (ServerFailed, Unreadable, psycopg.Error):
             self.session.close()
             raise self._stop(way, "the connection was lost", known=False) from None
-        except KeyboardInterrupt:
+        except Unwritable as error:
             self.session.close()
-            raise self._stop(way, "stopped by Ctrl-C", known=False) from None
+            raise self._stop(way, f"{error}; make that possible first", known=False) from None
+        except KeyboardInterrupt as error:
+            how = "it was told to end (SIGTERM)" if isinstance(error, Terminated) else "stopped by Ctrl-C"
+            self._let_go()
+            raise self._stop(way, how, known=False) from None
 
-    def _stop(self, way: Way, why: str, *, known: bool = True, kept: int = 0) -> Stopped:
+    def _let_go(self) -> None:
+        """End what the server does for us, and the session."""
+        import psycopg
+
+        with contextlib.suppress(psycopg.Error, OSError):
+            self.session.cancel_safe(timeout=5)
+        self.session.close()
+
+    def _stop(self, way: Way, why: str, *, known: bool = True, kept: int = 0, files: str = "") -> Stopped:
         """The message for people; *known*: nothing of the step is left; *kept*: but so many of its statements."""
         number, count, why = way.step.number, len(self.plan.steps), redact(why)
-        if kept:
-            where = f"{kept} of its statements are in place"
+        if kept or files:
+            where = files or f"{kept} of its statements are in place"
         elif known:
             self.journal.add("rolled back", step=number, way=way.name, says=why)
             where = f"nothing of this step was kept; steps in place: {len(self.journal.done())} of {count}"
@@ -228,11 +311,16 @@ class Runner:
             self.tell(f"   {error.message}; once more in {pause:g} s")
             time.sleep(pause)
 
+    def _fresh(self) -> None:
+        """The session as it was when it was opened."""
+        execute(self.session, "DISCARD ALL")
+        noticed(self.session)
+
     def _begin(self) -> Error | None:
         """A transaction in which nobody else can write to the ledger."""
-        texts = ["DISCARD ALL", "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
+        texts = ["BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"]
         texts.append(f"SET LOCAL lock_timeout = {self.lock_timeout}")
-        texts.append(_DURABLE)
+        texts += [_DURABLE, _IDLE]
         if self.book:
             texts.append(f"LOCK TABLE {self.book.table} IN SHARE ROW EXCLUSIVE MODE")
         for text in texts:
@@ -242,6 +330,7 @@ class Runner:
 
     def _whole(self, way: Way) -> Error | None:
         """The step as one transaction; looked at before it is committed."""
+        self._fresh()
         if error := self._begin():
             return error
         for text in (*pieces(way.sql, whole=True), *([f"RESET ROLE;\n{way.record}"] if way.record else [])):
@@ -272,15 +361,17 @@ class Runner:
     # --- what is not one transaction ----------------------------------------------------------------------------------
 
     def _by_statement(self, way: Way, resumed: list[Entry]) -> None:
-        """Each statement for itself; the journal has how far it came."""
-        number, own = way.step.number, begins_itself(way.sql)
+        """Each transaction or statement for itself; the journal has how far it came."""
+        number, own = way.step.number, units(way.sql) is None
         if not resumed and self.look_fresh() != way.before:
             raise self._stop(way, "the environment is not what it was before this step in the rehearsal")
+        self._fresh()
         if own:
             self._as_it_is(way, resumed)
         texts = [] if own else pieces(way.sql, whole=False)
-        texts += [way.record] if way.record else []
+        texts += [f"RESET ROLE;\n{way.record}"] if way.record else []
         first = self._first(way, resumed)
+        self._settings_again(texts[:first])
         for n, text in enumerate(texts[first:], first):
             again = n == first and any(e["event"] == "statement" and e["statement"] == n for e in resumed)
             self.journal.add(
@@ -298,6 +389,12 @@ class Runner:
             )
         self.journal.add("done", step=number, way=way.name, fingerprint=way.after)
 
+    def _settings_again(self, texts: list[str]) -> None:
+        """What statements that were run before set for the session."""
+        for text in texts:
+            if text[first_word(text) :].lower().startswith(("set ", "reset ")):
+                execute(self.session, text)
+
     def _one(self, way: Way, text: str, again: bool) -> Error | None:
         """One statement in a transaction, or without one if it wants none; *again*: an earlier run may have done it."""
         if error := self._begin():
@@ -308,25 +405,41 @@ class Runner:
         if error.sqlstate != _ALONE:
             return error
         execute(self.session, "ROLLBACK")
+        if not self.guard.holds():
+            raise self._stop(way, "the lock that keeps others out was lost")
         self._clear_invalid(way)
         error = execute(self.session, f"SET lock_timeout = {self.lock_timeout}") or execute(
             self.session, text
         )
-        return None if again and error and error.sqlstate in _DONE else error
+        if error is None:
+            return None
+        if again and error.sqlstate in _DONE:
+            if not self._invalid(way):
+                return None
+            return Error("55P03", "an index of this step is still being built by the earlier run", 0)
+        self._clear_invalid(way)
+        return error
+
+    def _invalid(self, way: Way) -> list[str]:
+        """Indexes of this step that are half-built, and what an interrupted REINDEX left."""
+        wanted = [c["identity"] for c in way.step.changes if c["kind"] == "index" and c["change"] == "comes"]
+        again = "reindex" in way.sql.lower()
+        if way.name != "there" or not (wanted or again):
+            return []
+        found = self.session.execute(
+            "SELECT format('%%I.%%I', n.nspname, c.relname) FROM pg_index i "
+            "JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE NOT i.indisvalid AND (format('%%I.%%I', n.nspname, c.relname) = ANY (%s) "
+            "OR %s AND c.relname ~ '_ccnew[0-9]*$')",
+            [wanted, again],
+        ).fetchall()
+        return [str(name) for (name,) in found]
 
     def _clear_invalid(self, way: Way) -> None:
-        """Indexes of this step that an earlier attempt left half-built."""
-        wanted = [c["identity"] for c in way.step.changes if c["kind"] == "index" and c["change"] == "comes"]
-        if way.name != "there" or not wanted:
-            return
-        found = self.session.execute(
-            "SELECT i.indexrelid::regclass::text, format('%%I.%%I', n.nspname, c.relname) FROM pg_index i "
-            "JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
-            "WHERE NOT i.indisvalid AND format('%%I.%%I', n.nspname, c.relname) = ANY (%s)",
-            [wanted],
-        ).fetchall()
-        for _, name in found:
+        """Drop what an earlier attempt left half-built."""
+        for name in self._invalid(way):
             self.journal.add("clear", step=way.step.number, way=way.name, says=f"invalid index {name}")
+            execute(self.session, f"SET lock_timeout = {self.lock_timeout}")
             execute(self.session, f"DROP INDEX CONCURRENTLY {name}")
 
     def _first(self, way: Way, resumed: list[Entry]) -> int:
@@ -344,10 +457,10 @@ class Runner:
                 raise Stopped(f"step {way.step.number} is still being committed; try again in a moment")
             return int(last) + (status == "committed")
         # Without a transaction of ours: it left something only if it is one that builds an index, and that is cleared.
-        return int(last)
+        return max(int(last), 0)
 
     def _as_it_is(self, way: Way, resumed: list[Entry]) -> None:
-        """A file with transactions of its own, sent as it is."""
+        """A file that does more with transactions than to begin and to commit, sent as it is."""
         if any(e["event"] == "statement done" for e in resumed):
             return
         if any(e["event"] == "statement" for e in resumed):
@@ -366,3 +479,95 @@ class Runner:
                     way, f"{error.message}; what its own transactions committed stays", known=False
                 )
         self.journal.add("statement done", step=way.step.number, way=way.name, statement=-1)
+
+    def _take_back_half(self, step: PlanStep) -> None:
+        """Take back what is in place of a step that is not one transaction and did not come to its end."""
+        prints = [self.plan.fingerprint, *(s.after for s in self.plan.steps)]
+        half = Way(
+            step, "there", step.back, step.unrecord, False, prints[step.number], prints[step.number - 1]
+        )
+        self.tell(f"{step.number}. taking back what is in place of: {step.title}")
+        self._fresh()
+        self._clear_invalid(replace(half, sql=step.sql))
+        for text in [*pieces(step.back, whole=False), *([step.unrecord] if step.unrecord else [])]:
+
+            def work(text: str = text) -> Error | None:
+                error = self._one(replace(half, name="back"), text, False)
+                return None if error and error.sqlstate in _GONE else error
+
+            self._retried(half, work, kept=1)
+        if self.look_fresh() != half.after:
+            raise Stopped(
+                f"{self.plan.environment}: step {step.number} is half done and its way back does not lead to what was "
+                f"there before it; make a new plan from where it stands: auditkit plan {self.plan.environment}"
+            )
+        self.journal.add(
+            "rolled back", step=step.number, way="there", says="what was in place of it was taken back"
+        )
+
+    # --- the migration tool's own commands ---------------------------------------------------------------------------
+
+    def _by_command(self, way: Way, resumed: list[Entry]) -> None:
+        """Have the migration tool do the step, and look at what it made of the environment."""
+        step = way.step
+        here = self.look_fresh()
+        if here != way.before and not (resumed and here in step.between):
+            why = "the environment is not what it was before this step in the rehearsal"
+            raise self._stop(way, why, known=not resumed)
+        if not self.guard.holds():
+            raise self._stop(way, "the lock that keeps others out was lost")
+        assert self.shell
+        ended = Ended(0, "")
+        for line in step.command.splitlines():
+            self.journal.add("command", step=step.number, way=way.name, says=line)
+            self.tell(f"   $ {line}")
+            try:
+                ended = self.shell(step, line, self._began(way, line))
+            except ConfigError as error:
+                raise self._stop(way, str(error)) from None
+            for said in ended.said.splitlines()[-20:]:
+                self.tell(f"   | {said}")
+            self.journal.add(
+                "command done", step=step.number, way=way.name, code=ended.code, says=ended.said[-1000:]
+            )
+            if ended.code:
+                break
+        self._after_command(way, ended, self.look_fresh())
+
+    def _began(self, way: Way, line: str) -> Callable[[int], None]:
+        program = line.removeprefix("npx ").split()[0]
+        return lambda pid: void(
+            self.journal.add("started", step=way.step.number, way=way.name, pid=pid, program=program)
+        )
+
+    def _after_command(self, way: Way, ended: Ended, here: str) -> None:
+        step, failed = way.step, f"it ended with exit code {ended.code}: {ended.last_line}"
+        if here == way.after:
+            more = {"says": failed} if ended.code else {}
+            self.journal.add("done", step=step.number, way=way.name, fingerprint=way.after, **more)
+        elif here == way.before:
+            raise self._stop(
+                way,
+                failed
+                if ended.code
+                else f"it ended well, and nothing changed in {self.plan.environment}: does it work on another database? "
+                "[migrations] environment in auditkit.toml says where it connects",
+            )
+        elif here in step.between:
+            raise self._stop(
+                way,
+                failed,
+                files=f"{step.between.index(here) + 1} of its {len(step.texts)} migrations are in place",
+            )
+        else:
+            why = failed if ended.code else "it ended well"
+            raise self._stop(
+                way,
+                f"{why}; the environment is not what the rehearsal led to; compare them: "
+                f"`auditkit explain {self.plan.environment}`",
+                known=False,
+            )
+
+
+def void(thing: object) -> None:
+    """A value that nobody wants."""

@@ -6,20 +6,26 @@ that was changed or taken out is found. A last line that was cut short by a cras
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import errno
 import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
-from auditkit.errors import AuditError, ConfigError
+from auditkit.errors import AuditError
 
 Entry = dict[str, Any]
 
 
 class Broken(AuditError):
     """The journal is not what was written; what was done is then not known."""
+
+
+class Unwritable(AuditError):
+    """The journal cannot be written, so nothing more may be done."""
 
 
 class Journal:
@@ -33,7 +39,10 @@ class Journal:
             self._read()
 
     def _read(self) -> None:
-        data = self.path.read_bytes()
+        try:
+            data = self.path.read_bytes()
+        except OSError as error:
+            raise Unwritable(f"cannot read the journal {self.path}: {error.strerror}") from None
         whole, _, torn = data.rpartition(b"\n")
         for number, line in enumerate(whole.split(b"\n") if whole else (), 1):
             try:
@@ -57,7 +66,7 @@ class Journal:
         """Append one line; it is on disk when this returns.
 
         Raises:
-            ConfigError: it cannot be written.
+            Unwritable: it cannot be; what was there before is still whole.
         """
         at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
         entry: Entry = {"n": len(self.entries) + 1, "at": at, "event": event, **more, "before": self._digest}
@@ -65,10 +74,16 @@ class Journal:
         try:
             new = not self.path.exists()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
-                file.write(line + b"\n")
-                file.flush()
-                os.fsync(file.fileno())
+            with self.path.open("ab", buffering=0) as file:
+                size = file.tell()
+                try:
+                    if file.write(line + b"\n") != len(line) + 1:
+                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+                    os.fsync(file.fileno())
+                except OSError:
+                    with contextlib.suppress(OSError):
+                        file.truncate(size)
+                    raise
             if new:
                 folder = os.open(self.path.parent, os.O_RDONLY)
                 try:
@@ -76,7 +91,7 @@ class Journal:
                 finally:
                     os.close(folder)
         except OSError as error:
-            raise ConfigError(f"cannot write the journal {self.path}: {error.strerror}") from None
+            raise Unwritable(f"cannot write the journal {self.path}: {error.strerror}") from None
         self.entries.append(entry)
         self._digest = hashlib.sha256(line).hexdigest()
         return entry

@@ -10,11 +10,12 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from auditkit.errors import ConfigError
+from auditkit.resolve.proof import MODES
 
 FORMAT = "auditkit.plan/1"
 
@@ -43,9 +44,16 @@ class PlanStep:
 
     Attributes:
         number: counted from 1.
-        kind: ``sql`` (made by auditkit), ``file`` (a migration of the project), ``ledger`` (rows only).
+        kind: ``sql`` (made by auditkit), ``file`` (a migration of the project), ``ledger`` (rows only), ``command`` (the
+            migration tool does it), ``note`` (files only).
         findings: the ids of those it is for.
         file: the migration's path; of one that is written by this step the text is in ``writes``.
+        command: the migration tool's own commands, one a line: what is run if the kind is ``command``, else what does the
+            same. Variables stand for what is secret.
+        folder: where the commands are started, relative to the project's root.
+        texts: the files that the tool runs → the digest of each, as it was rehearsed.
+        replaces: of the files that are written, what is in those now that exist already.
+        between: fingerprints that can be there while the tool runs several files.
         transaction, back_transaction: whether all of it is one transaction.
         hazards: ``CODE: why``, as SQL of auditkit's own has them, and what was seen in the rehearsal.
         locks: relation → the strongest lock it was held under in the rehearsal.
@@ -65,9 +73,13 @@ class PlanStep:
     back: str = ""
     unrecord: str = ""
     command: str = ""
+    folder: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    between: list[str] = field(default_factory=list)
     transaction: bool = True
     back_transaction: bool = True
     writes: dict[str, str] = field(default_factory=dict)
+    replaces: dict[str, str] = field(default_factory=dict)
     hazards: list[str] = field(default_factory=list)
     locks: dict[str, str] = field(default_factory=dict)
     rewritten: list[str] = field(default_factory=list)
@@ -78,6 +90,40 @@ class PlanStep:
     def as_dict(self) -> dict[str, Any]:
         always = ("number", "title", "kind", "findings", "transaction", "after")
         return {k: v for k, v in self.__dict__.items() if k in always or v not in ("", [], {})}
+
+    def by_tool(self, command: str, folder: str = "") -> PlanStep:
+        """The same, done by the migration tool: what it does is what was rehearsed; the way back stays SQL."""
+        return replace(
+            self, kind="command", sql="", record="", command=command, folder=folder, transaction=False
+        )
+
+
+def joined(steps: Sequence[PlanStep]) -> PlanStep:
+    """Steps that a tool does all at once, as one."""
+    first, last = steps[0], steps[-1]
+    files = [step.file for step in steps]
+    backs = list(reversed(steps))
+    locks: dict[str, str] = {}
+    for step in steps:
+        for name, mode in step.locks.items():
+            locks[name] = max(mode, locks.get(name, mode), key=MODES.index)
+    return replace(
+        first,
+        title=f"Apply {len(files)} migrations: {', '.join(PurePosixPath(f).name for f in files)}",
+        findings=[*dict.fromkeys(each for step in steps for each in step.findings)],
+        file="",
+        texts={path: digest for step in steps for path, digest in step.texts.items()},
+        between=[step.after for step in steps[:-1]],
+        back="\n".join(step.back.rstrip("\n") for step in backs if step.back) + "\n",
+        unrecord=";\n".join(step.unrecord for step in backs if step.unrecord),
+        back_transaction=all(step.back_transaction for step in steps),
+        hazards=[*dict.fromkeys(each for step in steps for each in step.hazards)],
+        locks=dict(sorted(locks.items())),
+        rewritten=sorted({each for step in steps for each in step.rewritten}),
+        changes=[each for step in steps for each in step.changes],
+        verify=[*dict.fromkeys(each for step in steps for each in step.verify)],
+        after=last.after,
+    )
 
 
 @dataclass
@@ -265,6 +311,8 @@ def lines(plan: Plan) -> list[str]:
             f"{step.number:>3}. {step.title}{'' if step.transaction else '  [not in one transaction]'}"
         )
         found += [f"       {line}" for line in _statements(step)]
+        if step.command and step.kind != "command":
+            found += [f"       the tool's own: {line}" for line in step.command.splitlines()]
         found += [f"       hazard: {hazard}" for hazard in step.hazards]
         if step.locks:
             found.append(
@@ -294,6 +342,8 @@ def _count(items: Sequence[object], word: str) -> str:
 
 def _statements(step: PlanStep) -> list[str]:
     """What a step runs: of a migration its file says enough."""
+    if step.kind == "command":
+        return [f"$ {line}" for line in step.command.splitlines()]
     if step.kind == "file":
         return []
     return [line for line in step.sql.splitlines() if not line.startswith("-- hazard")] or [
@@ -315,6 +365,10 @@ def script_of(plan: Plan, *, back: bool = False) -> str:
             else (step.sql, step.record, step.transaction)
         )
         found.append(f"-- {step.number}. {' '.join(step.title.split())}")
+        if step.kind == "command" and not back:
+            where = f"in {step.folder}: " if step.folder not in ("", ".") else ""
+            found += [*(f"-- {where}$ {line}" for line in step.command.splitlines()), ""]
+            continue
         body = [text.rstrip().rstrip(";") + ";" for text in (sql, record) if text.strip()]
         found += ["BEGIN;", *body, "COMMIT;", ""] if whole else [*body, ""]
     return "\n".join(found)

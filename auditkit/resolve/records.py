@@ -10,9 +10,11 @@ import hashlib
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from auditkit.catalog.sql import literal, quote
+from auditkit.history import checksums
 from auditkit.history.migration import Migration
 
 __all__ = ["RECORDS", "Book", "Raw"]
@@ -73,6 +75,38 @@ def _sqlx(table: str, migration: Migration) -> str:
     )
 
 
+def _alembic(table: str, migration: Migration) -> str:
+    """A head takes the place of those it follows."""
+    before = ", ".join(literal(version) for version in migration.depends)
+    gone = f"DELETE FROM {table} WHERE version_num IN ({before});\n" if before else ""
+    return f"{gone}INSERT INTO {table} (version_num) VALUES ({literal(migration.version)})"
+
+
+def _django(table: str, migration: Migration) -> str:
+    app, _, name = migration.version.partition(".")
+    return f"INSERT INTO {table} (app, name, applied) VALUES ({literal(app)}, {literal(name)}, now())"
+
+
+def _knex(table: str, migration: Migration) -> str:
+    name = literal(PurePosixPath(migration.path).name)
+    return (
+        f"INSERT INTO {table} (name, batch, migration_time) "
+        f"SELECT {name}, coalesce(max(batch), 0) + 1, now() FROM {table}"
+    )
+
+
+def _flyway(table: str, migration: Migration) -> str:
+    found = checksums.flyway(migration)
+    checksum = next(iter(found)) if found else "NULL"
+    version = literal(migration.version) if migration.version else "NULL"
+    return (
+        f"INSERT INTO {table} (installed_rank, version, description, type, script, checksum, installed_by, "
+        f"execution_time, success) SELECT coalesce(max(installed_rank), 0) + 1, {version}, "
+        f"{literal(migration.name.replace('_', ' '))}, 'SQL', {literal(PurePosixPath(migration.path).name)}, "
+        f"{checksum}, current_user, 0, true FROM {table}"
+    )
+
+
 #: Tool → the statement that records one migration.
 RECORDS: dict[str, Callable[[str, Migration], str]] = {
     "supabase": _supabase,
@@ -84,6 +118,10 @@ RECORDS: dict[str, Callable[[str, Migration], str]] = {
     "golang-migrate": _golang,
     "prisma": _prisma,
     "sqlx": _sqlx,
+    "alembic": _alembic,
+    "django": _django,
+    "knex": _knex,
+    "flyway": _flyway,
 }
 #: Tool → the condition that names the rows of one version; by default the column version.
 _FORGET: dict[str, Callable[[str, str], str]] = {
@@ -91,6 +129,13 @@ _FORGET: dict[str, Callable[[str, str], str]] = {
     "goose": lambda version, name: f"version_id = {int(version)}",
     "golang-migrate": lambda version, name: f"version = {int(version)}",
     "sqlx": lambda version, name: f"version = {int(version)}",
+    "alembic": lambda version, name: f"version_num = {literal(version)}",
+    "django": lambda version, name: (
+        f"app = {literal(version.partition('.')[0])} AND name = {literal(version.partition('.')[2])}"
+    ),
+    "knex": lambda version, name: (
+        f"regexp_replace(name, '[.][a-z]+$', '') = {literal('_'.join(filter(None, (version, name))))}"
+    ),
     "prisma": lambda version, name: f"migration_name = {literal(f'{version}_{name}' if name else version)}",
 }
 
@@ -121,8 +166,17 @@ class Book:
         """The statement that records *migration* as applied."""
         return RECORDS[self.tool](self.table, migration)
 
-    def forget(self, version: str, name: str = "") -> str:
-        """The statement that takes a version out."""
+    def forget(self, version: str, name: str = "", file: Migration | None = None) -> str:
+        """The statement that takes a version out; *file* says what came before it, where only that is stored."""
+        if self.tool == "alembic" and file is not None:
+            parents = ", ".join(f"({literal(version)})" for version in file.depends)
+            gone = f"DELETE FROM {self.table} WHERE version_num = {literal(version)}"
+            if not parents:
+                return gone
+            return (
+                f"WITH gone AS ({gone} RETURNING version_num) INSERT INTO {self.table} (version_num) "
+                f"SELECT parent FROM (VALUES {parents}) AS p (parent) WHERE EXISTS (SELECT FROM gone)"
+            )
         named = _FORGET.get(self.tool)
         where = named(version, name) if named else f"version = {literal(version)}"
         return f"DELETE FROM {self.table} WHERE {where}"

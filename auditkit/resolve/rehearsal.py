@@ -12,9 +12,11 @@ from dataclasses import replace
 from auditkit.catalog.compare import Comparison, Delta, Scope, compare
 from auditkit.catalog.snapshot import Key, Snapshot
 from auditkit.catalog.sql import literal
+from auditkit.errors import NotTheShadow, ToolFailed
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
-from auditkit.history.shadow.running import Error, excerpt, execute
+from auditkit.history.shadow.replayed import Step as Replayed
+from auditkit.history.shadow.running import OWN_OBJECTS, SCHEMA, Error, excerpt, execute
 from auditkit.history.shadow.scratch import Scratch
 from auditkit.history.split import first_word, split
 from auditkit.resolve import rows, script
@@ -31,6 +33,8 @@ __all__ = ["Rehearsal", "Stumbled", "pieces", "sql_of"]
 #: What cannot run in a transaction says so: such a file is run statement by statement, as its tool does.
 _ALONE = frozenset({"25001", "55P04", "2D000"})
 _OWN = frozenset({"begin", "start", "commit", "end", "rollback", "abort"})
+_BEGINS = frozenset({"begin", "begin transaction", "begin work", "start transaction"})
+_COMMITS = frozenset({"commit", "commit transaction", "commit work", "end", "end transaction", "end work"})
 
 
 class Stumbled(Exception):
@@ -38,10 +42,44 @@ class Stumbled(Exception):
 
 
 def pieces(sql: str, *, whole: bool) -> list[str]:
-    """What is sent to the server: all at once in a transaction, else statement by statement."""
-    if not sql.strip():
-        return []
-    return [sql] if whole else [statement.text for statement in split(sql)]
+    """What is sent to the server, each piece in a transaction of its own: all at once, or piece by piece.
+
+    What a text puts between ``BEGIN`` and ``COMMIT`` is one piece, without these words.
+    """
+    found = units(sql)
+    if found is None:
+        return [statement.text for statement in split(sql)]
+    if whole and len(found) > 1:
+        return [sql]
+    return found
+
+
+def units(sql: str) -> list[str] | None:
+    """The transactions of a text; None if it does more with them than to begin and to commit."""
+    found: list[str] = []
+    inside: list[str] | None = None
+    for statement in split(sql):
+        words = statement.text[first_word(statement.text) :].lower().strip("; \n").split()
+        if not words:
+            continue
+        if words[0] in _OWN or words[:2] == ["prepare", "transaction"]:
+            begins = " ".join(words) in _BEGINS
+            if begins == (inside is not None) or not (begins or " ".join(words) in _COMMITS):
+                return None
+            if inside is not None and inside:
+                found.append("\n;\n".join(inside))  # a final -- comment must not swallow the semicolon
+            inside = [] if begins else None
+        elif inside is not None:
+            inside.append(statement.text)
+        else:
+            found.append(statement.text)
+    return found if inside is None else None
+
+
+def alone(sql: str) -> bool:
+    """Whether a text opens or ends transactions and cannot be run in one of ours."""
+    found = units(sql)
+    return found is None or (len(found) > 1 and begins_itself(sql))
 
 
 def begins_itself(sql: str) -> bool:
@@ -129,20 +167,34 @@ class Rehearsal:
 
     # --- forward ----------------------------------------------------------------------------------------------------
 
-    def run(self, step: PlanStep, *, added: Sequence[tuple[str, str]] = (), renamed: bool = False) -> None:
+    def run(
+        self,
+        step: PlanStep,
+        *,
+        added: Sequence[tuple[str, str]] = (),
+        renamed: bool = False,
+        program: Replayed | None = None,
+    ) -> None:
         """Run one step, and complete it with what was seen.
+
+        Args:
+            added: version and name of what it records.
+            renamed: whether it may rename something.
+            program: the migration, if it is a program: its own tool runs it.
 
         Raises:
             Stumbled: it failed.
         """
         step.number = len(self.steps) + 1
-        if step.transaction and begins_itself(step.sql):
+        if step.transaction and alone(step.sql):
             step.transaction = False
         raw = self.raw()
         relations = {oid: row for oid, *row in self.reader.execute(RELATIONS).fetchall()}
         names = {oid: str(row[0]) for oid, row in relations.items()}
         filled = rows.contents(self.runner) if self.with_rows else {}
         way = Way("", [])
+        if program is not None and (failed := self._by_tool(program)):
+            raise Stumbled(f"step {step.number} ({step.title}) fails: {failed}")
         error = self._send(step.sql, step.record, step.transaction, way, names)
         if error and step.transaction and error.sqlstate in _ALONE:
             step.transaction = False
@@ -175,6 +227,20 @@ class Rehearsal:
         if way is not None and names is not None:
             self.shadow.watch(way, names)
         return execute(self.runner, "COMMIT") if whole else None
+
+    def _by_tool(self, program: Replayed) -> str | None:
+        """Run a program with its tool, on this database alone; why it failed, if it did."""
+        assert program.code
+        self.scratch.reset(self.runner)
+        execute(self.runner, OWN_OBJECTS)
+        try:
+            ran = program.code.run(self.runner, self.reader, len(self.steps), program)
+        except (NotTheShadow, ToolFailed) as error:
+            return str(error)
+        finally:
+            self.scratch.reset(self.runner)
+            execute(self.runner, f"DROP EVENT TRIGGER IF EXISTS {SCHEMA}_drop; DROP SCHEMA {SCHEMA} CASCADE")
+        return ran.failure.message if ran.failure else None
 
     def _observe(
         self, step: PlanStep, way: Way, relations: dict[int, list[object]], filled: rows.Contents
