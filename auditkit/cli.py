@@ -437,6 +437,14 @@ def _print_pull_proof(result: dict[str, Any]) -> None:
         click.echo(f"next, record it as applied in the ledger of {result['environment']}", err=True)
 
 
+def _tool_commands_option(function: F) -> F:
+    return click.option(
+        "--tool-commands",
+        is_flag=True,
+        help="Let the migration tool's own commands do what they can (supabase db push, dbmate up …).",
+    )(function)
+
+
 @cli.command()
 @click.argument("environment")
 @click.option(
@@ -453,6 +461,7 @@ def _print_pull_proof(result: dict[str, Any]) -> None:
     help="Take the resolutions of this plan, edited or not.",
 )
 @click.option("-o", "--output", metavar="FILE", help="Where to save the plan, for `auditkit apply`.")
+@_tool_commands_option
 @_json_option
 @click.pass_context
 def plan(
@@ -461,6 +470,7 @@ def plan(
     resolve: tuple[str, ...],
     from_file: str,
     output: str | None,
+    tool_commands: bool,
     as_json: bool,
 ) -> None:
     """What brings ENVIRONMENT in line with the migrations, step by step; nothing is run there.
@@ -476,6 +486,7 @@ def plan(
             environment,
             resolve=_resolutions(resolve),
             from_file=from_file,
+            tool_commands=tool_commands,
             settings=_settings(ctx),
             progress=progress,
         )
@@ -579,6 +590,7 @@ def apply(
     metavar="FILE",
     help="Where the plan is kept (default: push-ENV.plan.toml where reports go).",
 )
+@_tool_commands_option
 @_run_options
 @_json_option
 @click.pass_context
@@ -586,6 +598,7 @@ def push(
     ctx: click.Context,
     environment: str,
     output: str | None,
+    tool_commands: bool,
     yes: str | None,
     dry_run: bool,
     lock_timeout: float,
@@ -597,7 +610,9 @@ def push(
 
     settings = _settings(ctx)
     with _progress(ctx) as progress:
-        made = audit.plan(environment, only_push=True, settings=settings, progress=progress)
+        made = audit.plan(
+            environment, only_push=True, tool_commands=tool_commands, settings=settings, progress=progress
+        )
     for reason in made.not_offered:
         click.echo(f"not offered: {reason}", err=True)
     if not made.offered:
