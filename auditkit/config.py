@@ -11,8 +11,9 @@ import datetime as dt
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,6 +24,8 @@ SEVERITIES = ("info", "low", "medium", "high", "critical")
 #: Section → setting → its type, and what to call that in a message.
 _TEXT, _FLAG, _TABLE = (str, "a text in quotes"), (bool, "true or false"), (dict, "a table")
 _LIST, _DATE = (list, "a list of texts"), ((str, dt.date), "a date like 2027-01-31")
+#: When an alert is sent: if something is wrong or is right again; only for what is new or gone; after every check.
+ALERT_WHEN = ("problems", "news", "always")
 _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     "": {
         "environments": (dict, 'a table of NAME = "service=…"'),
@@ -31,6 +34,9 @@ _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
         "report": _TABLE,
         "compare": _TABLE,
         "policy": _TABLE,
+        "alerts": _TABLE,
+        "schedule": _TABLE,
+        "fleet": _TABLE,
         "ignore": (list, "written as [[ignore]] tables"),
     },
     "migrations": {"path": _TEXT, "tool": _TEXT, "run_code": _FLAG, "python": _TEXT, "environment": _TABLE},
@@ -38,6 +44,27 @@ _KEYS: dict[str, dict[str, tuple[Any, str]]] = {
     "report": {"out_dir": _TEXT, "fail_on": _TEXT},
     "compare": {"owners": _FLAG, "grants": _FLAG, "comments": _FLAG, "schemas": _LIST},
     "policy": {"migration_roles": _LIST, "stale_after": _TEXT},
+    "alerts": {"webhook_env": _TEXT, "file": _TEXT, "github": _FLAG, "when": _TEXT},
+    "schedule": {
+        "at": _TEXT,
+        "days": _TEXT,
+        "timezone": _TEXT,
+        "environments": _LIST,
+        "install": _TEXT,
+        "image": _TEXT,
+        "user": _TEXT,
+        "env_file": _TEXT,
+    },
+    "fleet": {"order": _LIST, "groups": (dict, "tables like [fleet.groups.NAME]")},
+    "fleet group": {
+        "databases": _TEXT,
+        "url": _TEXT,
+        "url_env": _TEXT,
+        "environment": _TEXT,
+        "schemas": _TEXT,
+        "template": _TEXT,
+        "exclude": _LIST,
+    },
     "ignore": {
         "kind": _TEXT,
         "schema": _TEXT,
@@ -64,6 +91,7 @@ class Source:
     ``migrations`` (``value`` is a git reference, or empty for the files on disk). ``variable`` is the
     environment variable that a live one's connection string is taken from, if it is. ``logs`` are files (or
     patterns) of the server's log, ``log_line_prefix`` how it begins its lines, where the server cannot be asked.
+    ``database`` is another one on the same server.
     """
 
     name: str
@@ -72,6 +100,7 @@ class Source:
     variable: str | None = None
     logs: tuple[str, ...] = ()
     log_line_prefix: str | None = None
+    database: str | None = None
 
     @property
     def conninfo(self) -> str:
@@ -86,7 +115,13 @@ class Source:
                 f"{self.name}: the environment variable {self.variable} is not set; set it to the connection "
                 "string, or change url_env in auditkit.toml"
             )
-        return self.value
+        if self.database is None:
+            return self.value
+        from psycopg.conninfo import make_conninfo
+
+        from auditkit.connect import parse
+
+        return make_conninfo(**{**parse(self.value, self.name), "dbname": self.database})
 
 
 @dataclass(frozen=True)
@@ -125,6 +160,60 @@ class IgnoreRule:
 
 
 @dataclass(frozen=True)
+class Alerts:
+    """Where alerts go. ``webhook_env`` names the variable that holds the address, which is a secret.
+
+    ``file`` ends in ``.jsonl`` or ``.md``. ``github`` None: where GitHub Actions runs it.
+    """
+
+    webhook_env: str | None = None
+    file: Path | None = None
+    github: bool | None = None
+    when: str = "problems"
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """When and how checks are run by something else; see ``auditkit schedule``. ``environments`` empty: all."""
+
+    at: str = "06:00"
+    days: str = "daily"
+    timezone: str | None = None
+    environments: tuple[str, ...] = ()
+    install: str = "pip install auditkit"
+    image: str | None = None
+    user: str | None = None
+    env_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Databases or schemas that should be alike, by a shell-style pattern.
+
+    Databases: *databases* on the server that ``server`` reaches; each is an environment ``NAME/DATABASE``.
+    Schemas: *schemas* in the environment ``environment``, held against ``template`` or else the majority.
+    """
+
+    name: str
+    databases: str = ""
+    server: Source | None = None
+    environment: str = ""
+    schemas: str = ""
+    template: str | None = None
+    exclude: tuple[str, ...] = ()
+
+    def matches(self, name: str) -> bool:
+        """Whether a database or schema of that name belongs to the group."""
+        pattern = self.databases or self.schemas
+        return fnmatchcase(name, pattern) and not any(fnmatchcase(name, each) for each in self.exclude)
+
+    def member(self, database: str) -> Source:
+        """One database of the group as an environment."""
+        assert self.server
+        return replace(self.server, name=f"{self.name}/{database}", database=database)
+
+
+@dataclass(frozen=True)
 class Settings:
     """The effective settings. ``root`` is the folder that relative paths start from."""
 
@@ -147,6 +236,10 @@ class Settings:
     comments: bool = True
     migration_roles: tuple[str, ...] = ()
     stale_after: dt.timedelta = dt.timedelta(days=7)
+    alerts: Alerts = Alerts()
+    schedule: Schedule = Schedule()
+    order: tuple[str, ...] = ()
+    groups: Mapping[str, Group] = field(default_factory=dict)
 
     def environment(self, name: str) -> Source:
         """The environment called *name*.
@@ -183,6 +276,9 @@ class Settings:
                     "migrations@ needs a git reference after it, for example migrations@main or migrations@HEAD~3"
                 )
             return Source(text, "migrations", text.removeprefix("migrations@"))
+        group, _, database = text.partition("/")
+        if database and group in self.groups and self.groups[group].server:
+            return self.groups[group].member(database)
         if "://" in text or re.match(r"\s*\w+\s*=", text):
             return Source(_database_name(text), "live", text)
         if text.endswith(".snapshot") or "/" in text or Path(text).is_file():
@@ -259,7 +355,7 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
     where = str(file) if file else "the settings"
     _check_keys(data, "", where)
     sections: dict[str, dict[str, Any]] = {}
-    for name in ("migrations", "shadow", "report", "compare", "policy"):
+    for name in ("migrations", "shadow", "report", "compare", "policy", "alerts", "schedule", "fleet"):
         section = data.get(name, {})
         _check_keys(section, name, where)
         sections[name] = section
@@ -268,6 +364,8 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         local = _supabase_local(base)
         if local:
             environments = {"local": local, **environments}
+    groups = _groups(sections["fleet"].get("groups", {}), environments, where)
+    scheduled = dict(sections["schedule"])
     fail_on = check_severity(sections["report"].get("fail_on", "medium"), where)
     if "AUDITKIT_FAIL_ON" in os.environ:
         fail_on = check_severity(os.environ["AUDITKIT_FAIL_ON"], "AUDITKIT_FAIL_ON")
@@ -288,14 +386,97 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         shadow_role=sections["shadow"].get("role"),
         out_dir=base / out_dir,
         fail_on=fail_on,
-        ignore=tuple(_ignore(data.get("ignore", []), where)),
+        ignore=(*_ignore(data.get("ignore", []), where), *_apart(groups.values())),
         schemas=tuple(sections["compare"].get("schemas", ())),
         owners=sections["compare"].get("owners", True),
         grants=sections["compare"].get("grants", True),
         comments=sections["compare"].get("comments", True),
         migration_roles=tuple(sections["policy"].get("migration_roles", ())),
         stale_after=_span(sections["policy"].get("stale_after", "7d"), f"{where}: [policy] stale_after"),
+        alerts=_alerts(sections["alerts"], base, where),
+        schedule=replace(Schedule(environments=tuple(scheduled.pop("environments", ()))), **scheduled),
+        order=_order(sections["fleet"].get("order", []), {*environments, *groups}, where),
+        groups=groups,
     )
+
+
+def _alerts(section: Mapping[str, Any], base: Path, where: str) -> Alerts:
+    when = section.get("when", "problems")
+    if when not in ALERT_WHEN:
+        raise ConfigError(f"{where}: [alerts] when is '{when}'; it must be one of {', '.join(ALERT_WHEN)}")
+    return Alerts(
+        webhook_env=variable_name(section.get("webhook_env"), f"{where}: [alerts] webhook_env"),
+        file=base / section["file"] if section.get("file") else None,
+        github=section.get("github"),
+        when=when,
+    )
+
+
+def variable_name(text: str | None, label: str) -> str | None:
+    """*text* if an environment variable can be called so; it may be the secret itself, so it is never repeated."""
+    if text and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", text):
+        raise ConfigError(
+            f'{label}: must be the name of an environment variable, like "SLACK_WEBHOOK_URL", not the address itself; '
+            "settings files are shared"
+        )
+    return text or None
+
+
+def _order(names: Sequence[str], known: Collection[str], where: str) -> tuple[str, ...]:
+    """The promotion order: where a migration comes first, next, last."""
+    for name in names:
+        if name not in known:
+            raise ConfigError(
+                f"{where}: [fleet] order: unknown environment '{name}'{_suggest(name, known)}; "
+                f"defined: {', '.join(sorted(known)) or 'none'}"
+            )
+    if len({*names}) < len(names):
+        raise ConfigError(f"{where}: [fleet] order names an environment twice; each has one place")
+    return tuple(names)
+
+
+def _groups(section: Mapping[str, Any], environments: Collection[str], where: str) -> dict[str, Group]:
+    found = {}
+    for name, entry in section.items():
+        label = f"{where}: [fleet.groups.{name}]"
+        if not isinstance(entry, dict):
+            raise ConfigError(f"{label}: must be a table; write it as [fleet.groups.{_word(name)}]")
+        _check_keys(entry, "fleet group", label)
+        if name in environments or "/" in name or name in ("all", "migrations"):
+            raise ConfigError(f"{label}: a group needs a name that no environment has, and no /")
+        if bool(entry.get("databases")) == bool(entry.get("schemas")):
+            raise ConfigError(
+                f'{label}: give either databases = "shop_*" with url or url_env, '
+                'or schemas = "tenant_*" with environment'
+            )
+        more = {
+            key: entry[key] for key in ("databases", "schemas", "template", "environment") if key in entry
+        }
+        if entry.get("schemas") and entry.get("environment") not in environments:
+            raise ConfigError(
+                f"{label}: environment must be one of {', '.join(environments) or '(none is defined)'}"
+            )
+        server = None
+        if entry.get("databases"):
+            if bool(entry.get("url")) == bool(entry.get("url_env")):
+                raise ConfigError(
+                    f'{label}: needs url = "service=…" or url_env = "…", which says where the databases are'
+                )
+            address = {key: entry[key] for key in ("url", "url_env") if key in entry}
+            server = _environments({name: address}, Path(), where)[name]
+            if server.type != "live":
+                raise ConfigError(f'{label}: url must be a connection string, like "service=…"')
+        found[name] = Group(name, server=server, exclude=tuple(entry.get("exclude", ())), **more)
+    return found
+
+
+def _apart(groups: Iterable[Group]) -> Iterable[IgnoreRule]:
+    """Schemas of a group are no part of what the migrations are held against: they are compared with each other."""
+    for group in groups:
+        if group.schemas:
+            reason = f"schemas of the group {group.name}, compared with each other by `auditkit fleet`"
+            yield IgnoreRule(reason, schema=group.schemas)
+            yield IgnoreRule(reason, kind="schema", name=group.schemas)
 
 
 def _span(text: str, label: str) -> dt.timedelta:
