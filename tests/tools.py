@@ -48,7 +48,7 @@ POSTGRES = {
 
 def npm_package(name: str, version: str, *beside: str) -> Path:
     """Install a package from npm, with what it wants *beside* it (``pg@8.13.1``), and return its directory."""
-    home = CACHE / "npm" / f"{name.replace('/', '+')}@{version}"
+    home = CACHE / "npm" / "+".join([f"{name}@{version}", *beside]).replace("/", "+")
     package = home / "node_modules" / name
     with _only_one(home):
         if not (home / "complete").exists():

@@ -137,13 +137,22 @@ def _knex(migrations: Migrations, settings: Settings) -> Mapping[str, str]:
     """The nearest knexfile above the migrations."""
     root = migrations.project.root
     for folder in PurePosixPath(migrations.project.directories[0]).parents:
-        for name in ("knexfile.js", "knexfile.cjs"):
+        for name in ("knexfile.js", "knexfile.cjs", "knexfile.ts"):
             if (root / folder / name).is_file():
                 return {"folder": folder.as_posix(), "knexfile": f"./{name}"}
     raise ToolFailed(
-        "no knexfile.js was found above the migrations (one in TypeScript cannot be loaded yet); "
-        "compare with another environment: --baseline NAME"
+        "no knexfile.js was found above the migrations; compare with another environment: --baseline NAME"
     )
+
+
+def _root(migrations: Migrations, settings: Settings) -> Mapping[str, str]:
+    return {"folder": "."}
+
+
+def _package(migrations: Migrations, settings: Settings) -> Mapping[str, str]:
+    """The nearest folder above the migrations in which their tool is installed."""
+    folder, _ = _installed(TOOLS[migrations.tool].package, migrations)
+    return {"folder": folder}
 
 
 TOOLS = {
@@ -152,6 +161,10 @@ TOOLS = {
         Tool("alembic", "alembic", _alembic),
         Tool("django", "django", _django, lists=True),
         Tool("knex", "knex", _knex, node=True),
+        Tool("node-pg-migrate", "node-pg-migrate", _package, node=True),
+        Tool("sequelize", "sequelize", _package, node=True),
+        Tool("typeorm", "typeorm", _package, node=True),
+        Tool("yoyo", "yoyo-migrations", _root),
     )
 }
 
@@ -177,7 +190,7 @@ def code_of(migrations: Migrations, settings: Settings) -> Code | None:
             "compare with another environment: --baseline NAME"
         )
     find = _node if tool.node else _python
-    program, version = find(tool, migrations.project.root, settings)
+    program, version = find(tool, migrations, settings)
     return Code(
         tool.name,
         (program, str(DRIVERS / ("run.js" if tool.node else "run.py"))),
@@ -244,10 +257,10 @@ def _read(path: Path) -> bytes:
 # ---- which interpreter -------------------------------------------------------------------------------------
 
 
-def _python(tool: Tool, root: Path, settings: Settings) -> tuple[str, str]:
+def _python(tool: Tool, migrations: Migrations, settings: Settings) -> tuple[str, str]:
     """The interpreter that has the tool, and the tool's version: the one that is named, else the project's own."""
     tried = []
-    for python in _interpreters(root, settings):
+    for python in _interpreters(migrations.project.root, settings):
         version = _version(python, tool.package)
         if version:
             return python, version
@@ -258,13 +271,22 @@ def _python(tool: Tool, root: Path, settings: Settings) -> tuple[str, str]:
     )
 
 
-def _node(tool: Tool, root: Path, settings: Settings) -> tuple[str, str]:
+def _node(tool: Tool, migrations: Migrations, settings: Settings) -> tuple[str, str]:
     """Node.js, and the version of the tool that the project has installed."""
-    node, package = shutil.which("node"), root / "node_modules" / tool.package / "package.json"
-    if node is None or not package.is_file():
-        what = "node" if node is None else f"{tool.package} in node_modules"
-        raise ToolFailed(f"{what} was not found; install what the project needs: npm ci")
-    return node, str(json.loads(package.read_text("utf-8")).get("version"))
+    node = shutil.which("node")
+    if node is None:
+        raise ToolFailed("node was not found, which runs these migrations; install Node.js")
+    return node, _installed(tool.package, migrations)[1]
+
+
+def _installed(package: str, migrations: Migrations) -> tuple[str, str]:
+    """The nearest folder above the migrations whose node_modules have *package*, and its version."""
+    root = migrations.project.root
+    for folder in PurePosixPath(migrations.project.directories[0]).parents:
+        file = root / folder / "node_modules" / package / "package.json"
+        if file.is_file():
+            return folder.as_posix(), str(json.loads(file.read_text("utf-8")).get("version"))
+    raise ToolFailed(f"{package} was not found in node_modules; install what the project needs: npm ci")
 
 
 def _interpreters(root: Path, settings: Settings) -> Iterable[str]:

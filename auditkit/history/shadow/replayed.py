@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 7
+FORMAT = 8
 
 
 def digest_of(words: Iterable[str]) -> str:
@@ -30,7 +30,7 @@ def digest_of(words: Iterable[str]) -> str:
 class Step:
     """One migration to replay: its text and how its tool runs it.
 
-    With ``code`` the text is a program, which the tool itself runs.
+    With ``code`` the text is a program, which the tool itself runs; after ``stop`` of its statements the next one fails.
     """
 
     version: str
@@ -39,6 +39,7 @@ class Step:
     file: str | None = None
     transactional: bool = True
     code: Code | None = None
+    stop: int | None = None
 
 
 @dataclass(frozen=True)
@@ -73,12 +74,14 @@ class Used:
     """The transaction ids that one step used in the shadow: from ``first`` on.
 
     ``marks`` are those of its statements; a row with another one was written in a subtransaction (``DO … EXCEPTION``,
-    a savepoint of the migration's own). ``whole``: the step ran in one transaction.
+    a savepoint of the migration's own). ``whole``: the step ran in one transaction. ``sent`` are line and text of the
+    statements that a program sent.
     """
 
     first: int
     marks: frozenset[int]
     whole: bool
+    sent: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass

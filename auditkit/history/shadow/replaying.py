@@ -150,7 +150,7 @@ def _run_steps(
                 failures.append(ran.failure)
             scratch.clear(runner)  # the session, while we look
             seen = follower.look(number, ran, since)
-            used[number] = Used(since, ran.plain, ran.whole)
+            used[number] = Used(since, ran.plain, ran.whole, ran.sent if step.code else ())
             since = ran.next
             begun = start(number + 1)  # it runs while we make out what this one did
             follower.follow(seen)

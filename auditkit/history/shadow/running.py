@@ -89,6 +89,11 @@ class Ran:
     whole: bool
 
     @property
+    def sent(self) -> tuple[tuple[int, str], ...]:
+        """Line and text of each statement, as provenance gives them."""
+        return tuple((statement.line, excerpt(statement.text)) for statement in self.statements)
+
+    @property
     def plain(self) -> frozenset[int]:
         """The marks of statements that stand in no savepoint of the migration's own: elsewhere, too, what they write
         bears the id of the transaction itself."""

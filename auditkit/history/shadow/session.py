@@ -144,7 +144,7 @@ def run(
     """Have the tool run one migration. Its process lives as long as the connection *runner*."""
     session = _session(code, runner, step)
     before = next_xid(reader)
-    request = {"do": "apply", "step": number, "version": step.version, "text": step.sql}
+    request = {"do": "apply", "step": number, "version": step.version, "text": step.sql, "stop": step.stop}
     answer = session.ask({**request, "path": str(session.place / (step.file or ""))})
     statements = [Statement(text, line, 0, len(text)) for line, text, _ in answer["statements"]]
     marks = [(xid, index) for index, (_, _, xid) in enumerate(answer["statements"]) if xid is not None]
@@ -220,9 +220,11 @@ def files_of(root: Path, commit: str | None) -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix="auditkit-") as folder:
         with tarfile.open(fileobj=io.BytesIO(archive(root, commit))) as files:
             files.extractall(folder, filter="data")
-        packages = root.resolve() / "node_modules"
-        if packages.is_dir() and not Path(folder, "node_modules").exists():
-            Path(folder, "node_modules").symlink_to(packages)
+        for packages in (*root.resolve().glob("node_modules"), *root.resolve().glob("*/node_modules"),
+                         *root.resolve().glob("*/*/node_modules")):  # fmt: skip
+            link = Path(folder, packages.relative_to(root.resolve()))
+            if link.parent.is_dir() and not link.exists():
+                link.symlink_to(packages)
         yield Path(folder).resolve()
 
 

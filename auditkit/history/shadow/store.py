@@ -128,7 +128,7 @@ def _save(result: Replay, folder: Path) -> None:
         "notes": result.notes,
         "statements": result.statements,
         "taken": sorted(result.taken.items()),
-        "used": [[n, u.first, sorted(u.marks), u.whole] for n, u in sorted(result.used.items())],
+        "used": [[n, u.first, sorted(u.marks), u.whole, u.sent] for n, u in sorted(result.used.items())],
         "server": result.server,
         "major": result.major,
     }
@@ -152,7 +152,10 @@ def _load(folder: Path, steps: list[Step]) -> Replay:
         notes=data["notes"],
         statements=data["statements"],
         taken=dict(data.get("taken", ())),
-        used={n: Used(first, frozenset(marks), whole) for n, first, marks, whole in data["used"]},
+        used={
+            n: Used(first, frozenset(marks), whole, tuple((line, text) for line, text in sent))
+            for n, first, marks, whole, sent in data["used"]
+        },
         server=data["server"],
         major=data["major"],
     )
@@ -163,7 +166,7 @@ def chain(ground: str, steps: Sequence[Step]) -> list[str]:
     keys = [ground]
     for step in steps:
         words = [keys[-1], step.version, step.name, step.file or "", str(step.transactional), step.sql]
-        words += [step.code.digest] if step.code else []
+        words += [step.code.digest, str(step.stop)] if step.code else []
         keys.append(digest_of(words))
     return [key[:40] for key in keys]
 

@@ -49,7 +49,7 @@ class Tool:
             if file.read() != request["text"]:
                 raise LookupError("the tool loads another text of this migration: " + path)
         upgrade = script.module.upgrade.__code__.co_firstlineno
-        self.recorder.begin(request["step"], lambda: self.line_in(path) or upgrade)
+        self.recorder.begin(request["step"], lambda: self.line_in(path) or upgrade, request.get("stop"))
 
         def only(heads: Any, context: Any) -> list[RevisionStep]:
             return [RevisionStep(self.scripts.revision_map, script, True)]

@@ -71,7 +71,11 @@ class Tool:
             raise LookupError("the tool loads another text of this migration: " + path)
         self.lines.clear()
         first = _lines_of_operations(text, migration, self.lines)
-        self.recorder.begin(request["step"], lambda: self.line_in(path) or self._line_of_operation() or first)
+
+        def line() -> int:
+            return self.line_in(path) or self._line_of_operation() or first
+
+        self.recorder.begin(request["step"], line, request.get("stop"))
         connection = connections["default"]
         if self.executor is None:
             self.executor = MigrationExecutor(connection)

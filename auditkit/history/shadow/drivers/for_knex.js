@@ -1,31 +1,21 @@
 // Knex, one migration at a time. The configuration is the knexfile's, but for the connection.
 "use strict";
-const fs = require("fs");
 const path = require("path");
-const { createRequire } = require("module");
 
 exports.Tool = class {
-  constructor(work, recorder) {
+  constructor(work, recorder, { load, connection }) {
     this.recorder = recorder;
-    const load = createRequire(path.join(work.root, "knexfile.js"));
-    recorder.watch(load.resolve("pg") && load("pg"));
     let config = load(work.knexfile);
     config = config.default || config;
     if (!config.client) config = config[process.env.NODE_ENV || "development"] || {};
-    const { host, port, user, dbname, password } = work.shadow;
-    const connection = { host, port: Number(port), user, database: dbname, password };
     this.knex = load("knex")({ ...config, client: "pg", connection, pool: { min: 0 } });
     follow(this.knex.client.constructor.prototype, recorder);
   }
 
   async apply(request) {
-    if (fs.readFileSync(request.path, "utf8").replace(/\r\n?/g, "\n") !== request.text) {
-      throw new Error("the tool loads another text of this migration: " + request.path);
-    }
     const migrations = this.knex.client.config.migrations || {};
-    this.recorder.begin(request.step);
+    this.recorder.begin(request.step, request.stop);
     await this.knex.migrate.up({ ...migrations, name: path.basename(request.path) });
-    return {};
   }
 };
 

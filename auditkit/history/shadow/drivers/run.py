@@ -30,6 +30,7 @@ from typing import Any
 _NOT_WITHIN = frozenset(
     "begin start commit end rollback abort savepoint release set".split()  # noqa: SIM905
 )
+_FAIL = "DO $$ BEGIN RAISE EXCEPTION 'stopped here'; END $$"
 _PROGRAMS = frozenset("psql pg_restore pg_dump pg_dumpall createdb dropdb createuser vacuumdb pgcli".split())  # noqa: SIM905
 _DRIVERS = frozenset(("psycopg", "psycopg2", "asyncpg", "pg8000", "aiopg"))
 
@@ -175,15 +176,19 @@ class Recorder:
         self.step: int | None = None
         self.statements: list[list[Any]] = []  # line, text, transaction id or None
         self.line: Callable[[], int] = lambda: 1
+        self.stop: int | None = None
 
-    def begin(self, step: int, line: Callable[[], int]) -> None:
-        self.step, self.statements, self.line = step, [], line
+    def begin(self, step: int, line: Callable[[], int], stop: int | None = None) -> None:
+        """From now on statements are noted, each with what *line* says; the one after *stop* others fails."""
+        self.step, self.statements, self.line, self.stop = step, [], line, stop
 
     def before(self, sql: str, cursor: Any, autocommit: bool) -> int | None:
         """Note a statement that is about to run; give its number if ``after`` is to leave a mark."""
         if self.step is None:
             return None
         self.statements.append([self.line(), sql, None])
+        if len(self.statements) - 1 == self.stop:
+            cursor.execute(_FAIL)
         if autocommit:
             cursor.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8")
             self.statements[-1][2] = int(cursor.fetchone()[0])
