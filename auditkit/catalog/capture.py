@@ -17,7 +17,7 @@ import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import compress, pairwise
@@ -418,8 +418,6 @@ class _Builder:
         columns: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
         if kind.shares_definitions and not self.apart(kind):
             columns["definition"] = [*map(result.definitions.get, columns["oid"])]
-        for name in DEPARSED & columns.keys():
-            columns[name] = [settled(text, name) for text in columns[name]]
         empty: list[Any] = [None] * count
         oids, subids = columns["oid"], columns.get("subid", [0] * count)
         if kind.ordinal:
@@ -574,11 +572,14 @@ class _Builder:
     def _converter(self, kind: Kind, types: dict[tuple[int, int], str]) -> Any:
         spec, width = self.specs[kind.name], len(self.specs[kind.name])
         special = [(i, code) for i, (_, code) in enumerate(spec) if code in (_OID, _TEXT_ARRAY, _ACL)]
+        deparsed = [(i, name) for i, (name, _) in enumerate(spec) if name in DEPARSED]
         owner = next((i for i, (name, _) in enumerate(spec) if name == "owner"), None)
         version = self.server.version
 
         def convert(row: tuple[Any, ...]) -> tuple[Value, ...]:
             values = list(row[:width])
+            for i, name in deparsed:
+                values[i] = settled(values[i], name)
             for i, code in special:
                 value = values[i]
                 if value is None:
@@ -593,7 +594,7 @@ class _Builder:
                     values[i] = acl.array(value)
             return tuple(values)
 
-        return convert if special else itemgetter(slice(0, width))
+        return convert if special or deparsed else itemgetter(slice(0, width))
 
     def _annotate(
         self, table: Table, notes: dict[tuple[int, int], list[tuple[str, str | None, int]]]
@@ -692,6 +693,9 @@ def _read(
     server = _server(connection)
     report = _Report()
     builder = _Builder(server, report, only)
+    # Sessions fetch, one more thread makes facts of the rows: the server does not wait for Python.
+    desk = ThreadPoolExecutor(1)  # has no thread before it has work
+    added: list[Future[None]] = []
     restricted = only is not None
     parameters = extra = {"only": _oids(only)} if only is not None else None
 
@@ -718,12 +722,15 @@ def _read(
             query = {"catalog": CATALOGS[catalog], "oids": _oids(missing)}
             for oid, *entry in _run(session, [(_PARENTS, query)], prepare=True)[0].rows:
                 builder.names[catalog][oid] = (entry[0], entry[1], entry[2])
-        builder.add(group, result)
+        if slices:
+            added.append(desk.submit(builder.add, group, result))
+        else:
+            builder.add(group, result)
 
     def read(
         groups: Sequence[list[Kind]], *, session: Connection, portion: tuple[int, int] | None = None
     ) -> None:
-        # One after the other: what libpq holds of one result is freed before the next arrives.
+        # One after the other: what libpq holds of one result is freed when the next arrives.
         for group in groups:
             take(group, _run(session, [statement(group, portion)])[0], session, portion)
 
@@ -738,10 +745,12 @@ def _read(
         alone = [group for group in groups if not any(kind.parents for kind in group) and group not in named]
         rest = [group for group in groups if group not in (*big, *named, *alone)]
         _share_out([partial(read, named), *(partial(read, [group]) for group in alone)], sessions)
+        _wait(added)
         # A session that has seen a table reads what hangs on it at half the price: one slice, one session.
         jobs: list[Job] = [partial(read, big, portion=portion) for portion in slices]
         jobs += [partial(_deparse, jobs=[job], builder=builder) for job in builder.deparse_jobs()]
         _share_out([*jobs, partial(read, rest)], sessions)
+        _wait(added)
     else:
         for group, result in zip(
             groups, _run(connection, [statement(g) for g in groups], prepare=restricted), strict=True
@@ -793,8 +802,12 @@ def _share_out(jobs: Iterable[Job], sessions: Sequence[Connection]) -> None:
             job(session=session)
 
     with ThreadPoolExecutor(len(sessions)) as pool:
-        for done in [pool.submit(work, session) for session in sessions]:
-            done.result()
+        _wait([pool.submit(work, session) for session in sessions])
+
+
+def _wait(jobs: Iterable[Future[None]]) -> None:
+    for job in jobs:
+        job.result()
 
 
 def _around_locks(

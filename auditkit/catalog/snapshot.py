@@ -413,13 +413,17 @@ class Snapshot:
             "parent": frames.text(table.parents),
             "extension": frames.text([*map(table.extensions.get, range(len(table)))]),
         }
-        # Facts share their values: convert each distinct tuple once and repeat it.
-        distinct = dict(zip(map(id, table.values), table.values, strict=True))
-        places = {place: code for code, place in enumerate(distinct)}
-        codes = np.fromiter(map(places.__getitem__, map(id, table.values)), np.intp, len(table))
+        # Facts share their values: convert each distinct tuple once and repeat it; and columns are alike, too.
+        ids = np.fromiter(map(id, table.values), np.intp, len(table))
+        _, firsts, codes = np.unique(ids, return_index=True, return_inverse=True)
+        distinct = [table.values[first] for first in firsts]
+        alike: dict[tuple[Any, ...], Any] = {}
         for n, name in enumerate(table.attributes):
-            array = _series([values[n] for values in distinct.values()]).array
-            columns[name if name not in columns else f"{name}_"] = array.take(codes)
+            values = tuple(row[n] for row in distinct)
+            key = (*map(type, values), *values)  # 1 equals True
+            if key not in alike:
+                alike[key] = _series(values).array.take(codes)
+            columns[name if name not in columns else f"{name}_"] = alike[key]
         return pd.DataFrame(columns)
 
     @property
