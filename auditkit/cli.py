@@ -503,7 +503,13 @@ def plan(
         if made.offered and not as_json:
             click.echo(f"saved; to run it: auditkit apply {output} --to {made.environment}", err=True)
     if not made.offered:
-        raise click.exceptions.Exit(1 if made.proof.get("left") else 3)
+        raise click.exceptions.Exit(_not_offered(made))
+
+
+def _not_offered(made: Plan) -> int:
+    """1 where something is left or has to be decided, 3 where it could not be rehearsed."""
+    undecided = any(reason.startswith("decide about ") for reason in made.not_offered)
+    return 1 if made.proof.get("left") or undecided else 3
 
 
 def _resolutions(texts: Iterable[str]) -> dict[str, str]:
@@ -616,7 +622,7 @@ def push(
     for reason in made.not_offered:
         click.echo(f"not offered: {reason}", err=True)
     if not made.offered:
-        raise click.exceptions.Exit(1 if made.proof.get("left") else 3)
+        raise click.exceptions.Exit(_not_offered(made))
     if not made.steps:
         click.echo(f"nothing is pending in {made.environment}", err=True)
         return
@@ -785,7 +791,15 @@ def _audit(
     _show(result, as_json, brief, warn_only)
 
 
-def _show(result: Audit, as_json: bool, brief: bool, warn_only: bool) -> None:
+def _show(
+    result: Audit,
+    as_json: bool,
+    brief: bool,
+    warn_only: bool,
+    lines: Callable[[dict[str, Any]], Iterable[tuple[str, str | None]]] | None = None,
+    last: Callable[[dict[str, Any]], Iterable[str]] | None = None,
+) -> None:
+    """Print an audit: the verdict, then *lines* (text and colour), the findings, what was not checked, *last*."""
     document = result.document
     if as_json:
         _print_json(document)
@@ -793,6 +807,8 @@ def _show(result: Audit, as_json: bool, brief: bool, warn_only: bool) -> None:
         verdict = document["verdict"]
         banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
         click.echo(f"{banner}  {document['headline']}", color=_colour())
+        for text, colour in lines(document) if lines else ():
+            click.echo(click.style(text, fg=colour) if colour else text, color=_colour())
         if brief:
             for env in document["environments"]:
                 ledger = env["ledger"] or {}
@@ -803,19 +819,21 @@ def _show(result: Audit, as_json: bool, brief: bool, warn_only: bool) -> None:
                 )
         else:
             for finding in document["findings"]:
-                _print_finding(finding)
+                _print_finding(finding, brief=lines is not None)
         for item in document["not_checked"]:
             name = f"{item['environment']}: " if item.get("environment") else ""
             click.echo(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}", err=True)
         if document["findings"] and brief:
             worst = document["findings"][0]["environment"]
             click.echo(f"next: auditkit explain {worst}")
+        for text in last(document) if last else ():
+            click.echo(f"\n{text}")
     code = _exit_code(document["verdict"], warn_only)
     if code:
         raise click.exceptions.Exit(code)
 
 
-def _print_finding(finding: dict[str, Any]) -> None:
+def _print_finding(finding: dict[str, Any], brief: bool = False) -> None:
     colour = {"critical": "red", "high": "red", "medium": "yellow"}.get(finding["severity"])
     click.echo()
     click.echo(
@@ -832,6 +850,9 @@ def _print_finding(finding: dict[str, Any]) -> None:
         line = f":{culprit['line']}" if culprit["line"] else ""
         by = f"  commit {culprit['commit'][:10]} by {culprit['author']}" if culprit["commit"] else ""
         click.echo(f"  migration {culprit['file']}{line}{by}")
+    if brief:
+        click.echo(f"  what to do: {finding['remedy']['summary']}")
+        return
     for who in finding.get("who", ())[:2]:
         click.echo(f"  {'who' if who['role'] or who['session_user'] else 'when'}: {_who(who)}")
     for item in finding["evidence"]:
@@ -1047,6 +1068,49 @@ def policy(
     code = _exit_code(result["verdict"], warn_only)
     if code:
         raise click.exceptions.Exit(code)
+
+
+@cli.command()
+@click.argument("environment")
+@click.option(
+    "--snapshot",
+    default="",
+    metavar="FILE",
+    help="Save the snapshot it is about, with what is intended, for `auditkit verify --before FILE`.",
+)
+@click.option(
+    "--expected-version", default="", metavar="VERSION", help="Deploy up to this version, not all files."
+)
+@_gate_options
+@_json_option
+@click.pass_context
+def preflight(
+    ctx: click.Context,
+    environment: str,
+    snapshot: str,
+    expected_version: str,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
+) -> None:
+    """Before a deployment: is it safe to deploy to ENVIRONMENT now, and what will happen there?
+
+    The pending migrations are rehearsed on a shadow rebuilt from ENVIRONMENT; nothing is run there.
+    """
+    from auditkit import audit
+    from auditkit.report.deploying import after, gated
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        result = audit.preflight(
+            environment,
+            snapshot=snapshot,
+            expected_version=expected_version,
+            settings=settings,
+            fail_on=fail_on,
+            progress=progress,
+        )
+    _show(result, as_json, False, warn_only, gated, after)
 
 
 @cli.command()

@@ -23,7 +23,7 @@ from auditkit.config import Settings
 from auditkit.connect import connect
 from auditkit.errors import ConfigError, Unreadable
 from auditkit.history import ledgers
-from auditkit.history.drafts import Draft
+from auditkit.history.drafts import Draft, writes
 from auditkit.history.layouts import LAYOUTS
 from auditkit.history.migration import Migration, Migrations, with_content
 from auditkit.history.shadow import replay
@@ -340,6 +340,14 @@ class _Planning:
                 f"auditkit knows no command of {self.migrations.tool or 'these migrations'}; leave out --tool-commands"
             )
         found += self._too_much()
+        if not writes(self.migrations.tool):
+            found += [
+                f"decide about {f.id} ({f.cause}): auditkit does not write migrations of {self.migrations.tool}: write it "
+                f"yourself, with the statements of `auditkit explain {self.name}`, or --resolve {f.id}="
+                + "|".join(o for o in choice(f, self.case).others if o not in ("none", "pull"))
+                for f in self._with("pull")
+                if f.cause != "unknown_migration" or self.migrations.tool != "supabase"
+            ]
         needs_book = [f.id for f in self._with("push", "repair", "pull") if f.cause != "unknown"]
         needs_book += ["pending migrations"] if self._pending() else []
         if needs_book and self.book is None:
@@ -606,6 +614,10 @@ class _Planning:
                 renamed="rename" in text.lower(),
                 program=step_of(migration, self.code) if program else None,
             )
+            if self.commands and migration is files[0] and not program and not self.commands.one_by_one:
+                shadow.steps[-1].command = self.commands.push(files, late=self._late(files)) + (
+                    f"  # all {len(files)} that are pending" if len(files) > 1 else ""
+                )
             if self.commands and (program or self.commands.one_by_one or len(files) == 1):
                 step = shadow.steps[-1]
                 step.command = self.commands.push([migration], late=self._late(files))

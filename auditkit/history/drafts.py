@@ -13,7 +13,7 @@ from auditkit.errors import ConfigError
 from auditkit.history.files import Migration, Migrations
 from auditkit.history.layouts import LAYOUTS
 
-__all__ = ["Draft", "Part", "draft", "write"]
+__all__ = ["Draft", "Part", "draft", "write", "writes"]
 
 
 @dataclass(frozen=True)
@@ -121,6 +121,11 @@ _CONVENTIONS = {
     ),
     "plain": _Convention(wraps=False, begins=True),
 }
+
+
+def writes(tool: str) -> bool:
+    """Whether a new file of that tool can be written."""
+    return tool in _CONVENTIONS
 
 
 def draft(migrations: Migrations, name: str, parts: Sequence[Part], *, title: str) -> list[Draft]:

@@ -195,6 +195,8 @@ class Rehearsal:
         way = Way("", [])
         if program is not None and (failed := self._by_tool(program)):
             raise Stumbled(f"step {step.number} ({step.title}) fails: {failed}")
+        if self.raw() != raw:  # the tool has recorded it
+            step.record = ""
         error = self._send(step.sql, step.record, step.transaction, way, names)
         if error and step.transaction and error.sqlstate in _ALONE:
             step.transaction = False
@@ -211,7 +213,7 @@ class Rehearsal:
         step.after = fingerprint(self.here)
         step.verify = [*named(step.changes)] or ["nothing that is compared changes"]
         self._way_back(step, before, renamed)
-        if step.record and self.book:
+        if self.book and self.raw() != raw:
             step.unrecord = self.book.back(raw, self.raw(), added)
         self.steps.append(step)
 
