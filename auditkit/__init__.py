@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from auditkit.report.document import Audit
 
 __version__ = "0.1.0"
-__all__ = ["blame", "describe", "diff", "explain", "migrations", "scheduled", "snapshot", "to_sql", "verify"]
+__all__ = [
+    "blame",
+    "describe",
+    "diff",
+    "explain",
+    "migrations",
+    "preflight",
+    "scheduled",
+    "snapshot",
+    "to_sql",
+    "verify",
+]
 
 
 def snapshot(source: str, *, config: str = "") -> Snapshot:
@@ -136,6 +147,28 @@ def scheduled(
         environments,
         baseline=baseline,
         history_dir=history_dir,
+        config_file=config,
+        fail_on=fail_on,
+        progress=_progress(),
+    )
+
+
+def preflight(
+    environment: str,
+    *,
+    snapshot: str = "",
+    expected_version: str = "",
+    config: str = "",
+    fail_on: str | None = None,
+) -> Audit:
+    """Before a deployment: is it safe to deploy to *environment* now, and what will happen there?"""
+    from auditkit import audit
+    from auditkit.report.document import handed_over
+
+    return handed_over() or audit.preflight(
+        environment,
+        snapshot=snapshot,
+        expected_version=expected_version,
         config_file=config,
         fail_on=fail_on,
         progress=_progress(),

@@ -961,7 +961,7 @@ def report(
     warn_only: bool,
     as_json: bool,
 ) -> None:
-    """Run a notebook (root_cause, scheduled_audit, post_deploy_review) and write its HTML report."""
+    """Run a notebook (root_cause, scheduled_audit, pre_deployment, post_deploy_review) and write its HTML report."""
     from auditkit import audit
 
     settings = _settings(ctx)

@@ -21,7 +21,7 @@
 # value in the notebook it leaves behind.
 
 # %% tags=["parameters"]
-before: str = ""  # the .snapshot taken before the deployment; empty means only the migrations
+before: str = ""  # the .snapshot that `auditkit preflight --snapshot` or `auditkit snapshot` took before
 environment: str = "production"  # name in auditkit.toml of the database that was deployed to
 expected_version: str = ""  # the migration that should now be the newest; empty means the newest file
 deployed_at: str = ""  # when the deployment ran, like 2026-11-22T08:00Z; empty means unknown
@@ -45,6 +45,14 @@ audit = verify(
 
 # %%
 report.summary(audit)
+
+# %% [markdown]
+# ## Gates
+#
+# What was asked of the deployment, and what is the answer?
+
+# %%
+report.checks(audit)
 
 # %% [markdown]
 # ## Intended and actual
@@ -79,20 +87,20 @@ report.ledger_check(audit)
 report.findings(audit, inline=True)
 
 # %% [markdown]
-# ## Dependents
-#
-# What depends on the objects that differ?
-
-# %%
-report.blame(audit)
-
-# %% [markdown]
 # ## Rollback
 #
 # What would take the deployment back? For reading, and rehearsing on a copy: nothing here runs by itself.
 
 # %%
 report.rollback(audit)
+
+# %% [markdown]
+# ## Sign-off
+#
+# Who deployed, who looked, who accepts it?
+
+# %%
+report.signoff(audit)
 
 # %% [markdown]
 # ## Not checked

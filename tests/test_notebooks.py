@@ -22,6 +22,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PARAMETERS = {
     "root_cause": ["environment", "baseline", "schemas", "focus", "since", "config", "out_dir"],
     "scheduled_audit": ["environments", "baseline", "history_dir", "fail_on", "config", "out_dir"],
+    "pre_deployment": ["environment", "expected_version", "snapshot", "config", "out_dir"],
     "post_deploy_review": ["before", "environment", "expected_version", "deployed_at", "config", "out_dir"],
 }
 every = pytest.mark.parametrize("name", parameters.NOTEBOOKS)
@@ -35,7 +36,7 @@ def code(name: str) -> list[Any]:
     return [cell for cell in read(name).cells if cell.cell_type == "code"]
 
 
-def test_there_are_three() -> None:
+def test_there_are_four() -> None:
     assert sorted(path.stem for path in NOTEBOOKS.glob("*.ipynb")) == sorted(parameters.NOTEBOOKS)
 
 

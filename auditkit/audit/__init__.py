@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from auditkit.audit.explaining import explain
     from auditkit.audit.guarding import policy, policy_reader
     from auditkit.audit.planning import plan
+    from auditkit.audit.preflight import preflight
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
@@ -31,6 +32,7 @@ __all__ = [
     "plan",
     "policy",
     "policy_reader",
+    "preflight",
     "pull",
     "report",
     "scheduled",
@@ -49,6 +51,7 @@ _HOME = {
     "plan": "planning",
     "policy": "guarding",
     "policy_reader": "guarding",
+    "preflight": "preflight",
     "pull": "pulling",
     "report": "reports",
     "scheduled": "reports",

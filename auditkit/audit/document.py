@@ -12,6 +12,7 @@ from auditkit.audit.investigating import Investigator
 from auditkit.causes.case import Finding
 from auditkit.config import Settings
 from auditkit.history.states import HistoryMatrix
+from auditkit.resolve.objections import Objection
 from auditkit.resolve.remedy import remedy
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "migration": finding.culprit.as_dict() if finding.culprit else None,
         "evidence": [{"signal": e.signal, "says": e.says} for e in finding.evidence],
         "alternatives": [{"cause": cause, "says": says} for cause, says in finding.alternatives],
+        **({"gate": finding.kind.gate} if isinstance(finding, Objection) else {}),
         "who": [who.as_dict() for who in finding.who],
         "proof": finding.proof.as_dict() if finding.proof else None,
     }

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from auditkit import config
 from auditkit.audit.deployment import verify
 from auditkit.audit.explaining import explain
+from auditkit.audit.preflight import preflight
 from auditkit.config import Settings
 from auditkit.errors import ConfigError
 from auditkit.progress import Tell, silent
@@ -102,6 +103,17 @@ def report(
             history_dir=value["history_dir"],
             settings=settings,
             fail_on=fail_on or value.get("fail_on"),
+            at=at,
+            progress=progress,
+        )
+    elif name == "pre_deployment":
+        made = preflight(
+            value.get("environment", "production"),
+            snapshot=value.get("snapshot", ""),
+            expected_version=value.get("expected_version", ""),
+            settings=settings,
+            fail_on=fail_on,
+            command=f"auditkit report {name}",
             at=at,
             progress=progress,
         )

@@ -44,6 +44,14 @@ _COUNTERS = """
     WHERE d.classid = 1259 AND d.refclassid = 1259 AND d.deptype IN ('a', 'i')
       AND n.nspname || '.' || c.relname = ANY (%s)"""
 
+# As far as the statistics tell: no table is opened. A table that was never analysed has the rows that were counted.
+_SIZES = """
+    SELECT format('%I.%I', n.nspname, c.relname),
+           (CASE WHEN c.reltuples > 0 THEN c.reltuples::int8 ELSE coalesce(pg_stat_get_live_tuples(c.oid), 0) END),
+           greatest(c.relpages, 0) + greatest(coalesce(t.relpages, 0), 0)
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace LEFT JOIN pg_class t ON t.oid = c.reltoastrelid
+    WHERE c.relkind IN ('r', 'm', 'p') AND c.oid >= 16384 AND c.relpersistence <> 't'"""
+
 
 def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, Any]:
     """What is to be kept beside *snapshot*, whose ledgers are read already.
@@ -53,7 +61,8 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
     columns that old rows lack because they were added with a default), ``labels`` (``[type, label, transaction]`` of
     enum labels that were added later), ``rebuilt`` (indexes that one transaction did not make), ``counters`` (ledger →
     the last id handed out), ``vacant`` (how many places rows of ledgers have left: none if no row was ever updated or
-    deleted).
+    deleted), ``sizes`` (table → about how many rows and pages; a table that is not there is empty, as far as the
+    statistics tell).
     """
     found: dict[str, Any] = {}
     with _allowed():
@@ -67,6 +76,10 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
         found["labels"] = [list(row) for row in connection.execute(_LABELS).fetchall()]
     with _allowed():
         found["rebuilt"] = [oid for (oid,) in connection.execute(_REBUILT).fetchall()]
+    with _allowed():
+        found["sizes"] = {
+            table: [rows, pages] for table, rows, pages in connection.execute(_SIZES).fetchall() if rows or pages
+        }
     if snapshot.ledgers:
         with _allowed():
             names = [f"{ledger['schema']}.{ledger['table']}" for ledger in snapshot.ledgers]

@@ -22,6 +22,7 @@ from auditkit.report.document import (
 )
 
 if TYPE_CHECKING:
+    from auditkit.report.deploying import checks, linter, pending, signoff, way_back
     from auditkit.report.figures import Chart, drift, runs, timeline
     from auditkit.report.guarded import doors
     from auditkit.report.html import (
@@ -50,6 +51,7 @@ _LATER = {
         "Fragment blame coverage definitions deployment findings ledger_check matrix provenance remedies rollback "
         "since_last_run summary unintended"
     ),
+    "deploying": "checks linter pending signoff way_back",
     "figures": "Chart drift runs timeline",
     "guarded": "doors",
     "investigation": "proof reach story table",
@@ -64,6 +66,7 @@ __all__ = [
     "RunDir",
     "blame",
     "check_parameters",
+    "checks",
     "compare_runs",
     "coverage",
     "declared",
@@ -75,10 +78,12 @@ __all__ = [
     "handed_over",
     "headline_of",
     "ledger_check",
+    "linter",
     "load_audit",
     "matrix",
     "notebook_path",
     "past_runs",
+    "pending",
     "previous_audit",
     "proof",
     "provenance",
@@ -88,6 +93,7 @@ __all__ = [
     "rollback",
     "runs",
     "save_audit",
+    "signoff",
     "since_last_run",
     "story",
     "summary",
@@ -95,6 +101,7 @@ __all__ = [
     "timeline",
     "unintended",
     "verdict_of",
+    "way_back",
 ]
 
 

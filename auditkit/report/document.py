@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditkit.causes.registry import CAUSES
 from auditkit.errors import AuditError, ConfigError
+from auditkit.resolve.objections import OBJECTIONS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -431,7 +432,7 @@ def cause_of(finding: Mapping[str, Any]) -> str:
 
 def _clause(cause: str) -> str:
     """A cause of a newer version has no clause here yet; its name will do."""
-    known = CAUSES.get(cause)
+    known = CAUSES.get(cause) or OBJECTIONS.get(cause)
     return known.clause if known else cause.replace("_", " ")
 
 

@@ -14,6 +14,7 @@ from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.catalog.sql import Change
 from auditkit.causes.case import Case, Finding, Key
+from auditkit.resolve.objections import Objection
 
 Remedy = dict[str, Any]
 
@@ -24,6 +25,8 @@ def remedy(finding: Finding, case: Case) -> Remedy:
     Returns a dict with ``summary``, ``source_of_truth`` (``migrations``, ``environment`` or ``person``),
     ``steps`` (``title`` and a ``command`` or ``sql``, or neither) and ``hazards``.
     """
+    if isinstance(finding, Objection):
+        return finding.remedy
     return _REMEDIES.get(finding.cause, _unknown)(finding, case)
 
 
