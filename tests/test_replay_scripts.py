@@ -13,6 +13,8 @@ import tools
 from test_history_real import CONNECTION, at
 from test_replay_code import Project
 
+from auditkit.errors import NotTheShadow
+
 pytestmark = pytest.mark.tools
 
 
@@ -228,3 +230,73 @@ def test_yoyo(tmp_path: Path, database: str) -> None:
         ("db/changes/0002.index.py", 12),
         ("db/changes/0003.more.py", 6),
     ]
+
+
+RAILS = {
+    "db/migrate/20240101000000_create_notes.rb": """\
+        class CreateNotes < ActiveRecord::Migration[6.1]
+          def change
+            create_table :notes do |t|
+              t.text :body, index: { name: "by_body" }
+            end
+            add_index :notes, :id, name: "by_id"
+          end
+        end
+        """,
+    "db/migrate/20240102000000_more.rb": """\
+        class More < ActiveRecord::Migration[6.1]
+          disable_ddl_transaction!
+
+          def up
+            execute "create function f() returns int language sql as 'select 1'"
+            add_column :notes, :tags, :text, array: true
+            add_index :notes, :tags, using: :gin, name: "by_tag", algorithm: :concurrently
+          end
+        end
+        """,
+}
+MIGRATE = """
+    require 'active_record'
+    at = JSON.parse(ARGV[0])
+    ActiveRecord::Base.establish_connection(adapter: 'postgresql', host: at['host'], port: at['port'],
+                                            database: at['database'], username: at['user'])
+    ActiveRecord::Migration.verbose = false
+    begin
+      ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).migrate
+    rescue StandardError => error
+      puts error.message
+    end
+"""
+
+
+def test_rails(tmp_path: Path, database: str) -> None:
+    ruby = tools.ruby_with_activerecord()
+    made = Project(tmp_path, RAILS, database)
+    made.settings()
+    assert tools.run([ruby, "-rjson", "-e", MIGRATE, at(database)], cwd=tmp_path) == ""
+    document = made.audit()
+    assert (document["verdict"], document["deltas"], document["findings"]) == ("PASS", [], [])
+    made.sql("drop index by_id")
+    made.sql("drop index by_tag")
+    made.sql("create or replace function f() returns int language sql as 'select 2'")
+    made.sql("alter table notes alter body set not null")
+    first, second = RAILS
+    assert sorted((file, line) for _, _, file, line in made.findings()) == [
+        (first, 3),
+        (first, 6),
+        (second, 5),
+        (second, 7),
+    ]
+    made.write(
+        "db/migrate/20240103000000_elsewhere.rb",
+        f"""\
+        class Elsewhere < ActiveRecord::Migration[6.1]
+          def up
+            PG.connect({database!r}).exec("create table never ()")
+          end
+        end
+        """,
+    )
+    with pytest.raises(NotTheShadow, match="rails was about to connect to "):
+        made.audit()
+    assert made.value("select to_regclass('never')") is None

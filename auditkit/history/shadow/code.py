@@ -40,16 +40,16 @@ __all__ = ["TOOLS", "Code", "Tool", "code_of", "listed", "step_of", "text_of"]
 class Tool:
     """How one tool's migrations are run.
 
-    ``package`` is what an interpreter, or for ``node`` the project, must have installed; ``work`` gives what the driver in
-    ``drivers/for_<name>`` is told of a project (the values are paths relative to its root, or plain
-    words); ``lists``: whether the tool knows of migrations that are in no folder of the project.
+    ``package`` is what must be installed for the interpreter or, with ``node``, in the project; ``by`` names what its driver
+    in ``drivers/for_<name>`` is run by, and ``work`` gives what that is told of a project (the values are paths relative
+    to its root, or plain words); ``lists``: whether the tool knows of migrations that are in no folder of the project.
     """
 
     name: str
     package: str
     work: Callable[[Migrations, Settings], Mapping[str, str]]
+    by: str = "python"
     lists: bool = False
-    node: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,10 +160,11 @@ TOOLS = {
     for tool in (
         Tool("alembic", "alembic", _alembic),
         Tool("django", "django", _django, lists=True),
-        Tool("knex", "knex", _knex, node=True),
-        Tool("node-pg-migrate", "node-pg-migrate", _package, node=True),
-        Tool("sequelize", "sequelize", _package, node=True),
-        Tool("typeorm", "typeorm", _package, node=True),
+        Tool("knex", "knex", _knex, by="node"),
+        Tool("rails", "activerecord", _root, by="ruby"),
+        Tool("node-pg-migrate", "node-pg-migrate", _package, by="node"),
+        Tool("sequelize", "sequelize", _package, by="node"),
+        Tool("typeorm", "typeorm", _package, by="node"),
         Tool("yoyo", "yoyo-migrations", _root),
     )
 }
@@ -189,11 +190,11 @@ def code_of(migrations: Migrations, settings: Settings) -> Code | None:
             f"they are code ({migrations.tool}), which is not replayed yet; "
             "compare with another environment: --baseline NAME"
         )
-    find = _node if tool.node else _python
+    find, driver = _RUNTIMES[tool.by]
     program, version = find(tool, migrations, settings)
     return Code(
         tool.name,
-        (program, str(DRIVERS / ("run.js" if tool.node else "run.py"))),
+        (program, str(DRIVERS / driver)),
         version,
         migrations.project.root,
         _commit(migrations),
@@ -229,7 +230,7 @@ def _commit(migrations: Migrations) -> str | None:
     return repository.resolve(migrations.ref)
 
 
-_SUPPORTING = (".py", ".ini", ".toml", ".cfg", ".sql", ".env", ".js", ".cjs", ".mjs", ".ts", ".json")
+_SUPPORTING = (".rb", ".py", ".ini", ".toml", ".cfg", ".sql", ".env", ".js", ".cjs", ".mjs", ".ts", ".json")
 
 
 def _support(migrations: Migrations) -> str:
@@ -287,6 +288,24 @@ def _installed(package: str, migrations: Migrations) -> tuple[str, str]:
         if file.is_file():
             return folder.as_posix(), str(json.loads(file.read_text("utf-8")).get("version"))
     raise ToolFailed(f"{package} was not found in node_modules; install what the project needs: npm ci")
+
+
+def _ruby(tool: Tool, migrations: Migrations, settings: Settings) -> tuple[str, str]:
+    """Ruby, and the version of the tool that the project's bundle has, or Ruby itself."""
+    ruby = shutil.which("ruby")
+    if ruby is None:
+        raise ToolFailed("ruby was not found, which runs these migrations; install Ruby")
+    root = migrations.project.root
+    program = f"require 'pg'; puts Gem.loaded_specs.fetch({tool.package!r}).version"
+    for bundle in (("-rbundler/setup",) if (root / "Gemfile").is_file() else ()), ():
+        command = [ruby, *bundle, "-e", f"gem {tool.package!r}; {program}"]
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return ruby, done.stdout.strip() + "".join(bundle)
+    raise ToolFailed(f"{tool.package} and pg are not installed for {ruby}; run bundle install")
+
+
+_RUNTIMES = {"python": (_python, "run.py"), "node": (_node, "run.js"), "ruby": (_ruby, "run.rb")}
 
 
 def _interpreters(root: Path, settings: Settings) -> Iterable[str]:

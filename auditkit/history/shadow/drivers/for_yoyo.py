@@ -19,7 +19,9 @@ class Tool:
         backend: Any = postgresql.PostgresqlBackend
         if find_spec("psycopg2") is None:
             backend = postgresql.PostgresqlPsycopgBackend
-        self.connect = lambda: backend(parse_uri("postgresql" + work["url"]), "_yoyo_migration")
+        self.connect: Callable[[], Any] = lambda: backend(
+            parse_uri("postgresql" + work["url"]), "_yoyo_migration"
+        )
         self.path, self.at = "", 0
         self._watch(postgresql.PostgresqlBackend)
 
