@@ -130,6 +130,13 @@ create function app.touch() returns trigger language plpgsql as $$ begin return 
 create trigger touch before insert on app.users for each row execute function app.touch();""",
     )
 }
+GUARDED = {
+    "11": (
+        "secret",
+        "create function app.secret() returns int language sql as 'select 1';\n"
+        "revoke all on function app.secret() from public;\ngrant execute on function app.secret() to web;",
+    )
+}
 TENANTS = {
     "11": (
         "tenants",
@@ -338,6 +345,16 @@ SCENARIOS = [
         f"delete from {ROW} '{version('09')}'\ndrop table app.log_2026",
         [(MANUAL, "09", ["table app.log_2026"]), (UNRECORDED, "09", [LOG])],
     ),
+    Scenario(
+        "15 row deleted, a value that later ones use, and a hand",
+        f"delete from {ROW} '{version('11')}'\nalter table app.users add phone text",
+        [(MANUAL, None, [column("users.phone")]), (UNRECORDED, "11", ["type app.priority"])],
+        ALL + " 11 12",
+        files={
+            "11": ("urgent", "alter type app.priority add value 'urgent';"),
+            "12": ("tasks", "create table app.tasks (rank app.priority not null default 'urgent');"),
+        },
+    ),
     Scenario("15 no ledger", "drop schema supabase_migrations cascade", [(UNRECORDED, None, ["schema app"])]),
     Scenario(
         "15 empty ledger",
@@ -393,6 +410,52 @@ SCENARIOS = [
         ALL + " 11?",
         files=TWO_PARTS,
         ran={"11": "create table app.a ();"},
+    ),
+    Scenario(
+        "19 stopped before its grants, then marked",
+        "",
+        [(PARTIAL, "11", ["function app.secret()"])],
+        ALL + " * 11!",
+        between="create function app.secret() returns int language sql as 'select 1'",
+        files=GUARDED,
+        bare=[(MANUAL, "11", ["function app.secret()"])],
+    ),
+    Scenario(
+        "19 stopped before a drop, then marked",
+        "",
+        [(PARTIAL, "11", [VIEW])],
+        ALL + " * 11!",
+        between="create table app.lists (id int)",
+        files={"11": ("lists", "create table app.lists (id int);\ndrop view app.open_orders;")},
+        bare=[(MANUAL, "10", [VIEW])],
+    ),
+    Scenario(
+        "19 stopped, then marked, and a hand on the rest",
+        "alter table app.crew drop column name",
+        [(MANUAL, "11", [column("crew.name")]), (PARTIAL, "11", ["index app.crew_age", "view app.crews"])],
+        ALL + " * 11!",
+        between="create table app.crew (id int, name text, age int)",
+        files={
+            "11": (
+                "crew",
+                "create table app.crew (id int, name text, age int);\n"
+                "create index crew_age on app.crew (age);\ncreate view app.crews as select 1 as one;",
+            )
+        },
+    ),
+    Scenario(
+        "4 the last statements of a migration undone",
+        "drop view app.crews\ndrop index app.crew_age",
+        [(MANUAL, "11", ["index app.crew_age"]), (MANUAL, "11", ["view app.crews"])],
+        ALL + " 11",
+        files={
+            "11": (
+                "crew",
+                "create table app.crew (id int, age int);\n"
+                "create index crew_age on app.crew (age);\ncreate view app.crews as select 1 as one;",
+            )
+        },
+        bare=[(PARTIAL, "11", ["index app.crew_age", "view app.crews"])],
     ),
     # --- 22 to 26: mixtures
     Scenario(
@@ -716,6 +779,23 @@ SCENARIOS += [
         "insert into app.users (email) values ('a')\nvacuum full app.users",
         order=ALL + " 11",
         files=LEVEL,
+    ),
+    Scenario(
+        "55n a column with a default and a comment, then rewritten",
+        "insert into app.users (email) values ('a')\nvacuum full app.users",
+        order=ALL + " 11",
+        files={"11": ("level", LEVEL["11"][1] + "\ncomment on column app.users.level is 'from 1 on';")},
+    ),
+    Scenario(
+        "0 a migration that asks the ledger",
+        order=ALL + " 11",
+        files={
+            "11": (
+                "asks",
+                "create function app.at() returns text language sql as\n"
+                "    $$ select max(version) from supabase_migrations.schema_migrations $$;",
+            )
+        },
     ),
     Scenario(
         "55n a materialized view refreshed",

@@ -13,6 +13,7 @@ from auditkit.audit.explained import Explained
 from auditkit.audit.guarding import section
 from auditkit.audit.meant import Meant, entries_of, listed, meant_for, migrations_of
 from auditkit.audit.reading import read_all, scope_of, take, unreachable
+from auditkit.audit.unrecorded import try_unrecorded
 from auditkit.catalog.compare import Comparison, compare, unfold
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.calibration import calibrate
@@ -157,12 +158,14 @@ def explain_one(
             found.deltas = [d for d in found.deltas if not base.settles(d.kind, d.identity, d.attribute)]
         return found
 
+    ground = replayed.applied.ground if replayed.applied else None
+    laboratory = Laboratory(ground, lambda state: held_against(state).deltas, progress) if ground else None
+    if laboratory:
+        try_unrecorded(replayed, laboratory, progress)
     compared = held_against(left) if left else Comparison(deltas=[])
     if replayed.applied and replayed.applied is not replayed.intended and compared.deltas:
         state = replayed.applied.final
         compared.deltas = unfold(compared.deltas, held_against(state).deltas, state)
-    ground = replayed.applied.ground if replayed.applied else None
-    laboratory = Laboratory(ground, lambda state: held_against(state).deltas, progress) if ground else None
     if migrations is not None and laboratory and compared.deltas:
         try_earlier_texts(name, replayed, laboratory, matrix.rows, migrations, progress)
     last = max(

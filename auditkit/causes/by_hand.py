@@ -15,6 +15,7 @@ from auditkit.catalog.grants import OWNER
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.halfway import perhaps_stopped
 from auditkit.causes.search import Search, listed, name_of, shown
+from auditkit.history.shadow import Change
 from auditkit.history.split import split
 
 #: As many objects of one name in different schemas make one finding (a schema for every tenant).
@@ -81,14 +82,14 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
                 f"It is all that {defined[0].label} does; it may never have run here.",
             )
         )
-    if missing and (defined := search.writer(key)) and perhaps_stopped(search, defined[0], group):
-        alternatives.append(
-            (
-                "partial_apply",
-                f"It is all that the last statements of {defined[0].label} make, which may have stopped before them.",
+    for entry in _lacked(search, key):
+        if perhaps_stopped(search, entry, group):
+            says = (
+                f"It is all that the last statements of {entry.label} do, which may have stopped before them."
             )
-        )
-    if known and not search.calibration.trusted:
+            alternatives.append(("partial_apply", says))
+            break
+    if known and not search.calibration.exact:
         alternatives += _not_excluded(search, key)
     search.add(
         "manual_change" if known else "unknown",
@@ -99,6 +100,19 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
         evidence=evidence,
         alternatives=alternatives,
     )
+
+
+def _lacked(search: Search, key: Key) -> list[Entry]:
+    """The recorded migrations of which something lacks on an object: who made it, who last changed or dropped it."""
+    applied, defined = search.case.applied, search.writer(key)
+    found = [defined[0]] if defined and search.actual(key) is None else []
+    last = applied.last_writer(key) if applied else None
+    if applied and last and last.step in search.by_applied and search.actual(key) is not None:
+        before, after = applied.state_before(key, last.step), last.fact
+        lacks = {d.attribute for d in search.open[key]} & {*search.differing(before, after), None}
+        if before is None or (lacks and not lacks & search.differing(before, search.actual(key))):
+            found.append(search.by_applied[last.step])
+    return found
 
 
 def _not_excluded(search: Search, key: Key) -> Iterator[tuple[str, str]]:
@@ -168,8 +182,7 @@ def _content_evidence(search: Search, key: Key, missing: bool, unexpected: bool)
         return Evidence("compare", "Nothing could be replayed, so only the difference itself is known.")
     where = ""
     if writer:
-        entry, change = writer
-        where = f"{entry.file or entry.label}{f', line {change.line}' if change.line else ''}"
+        where = _place(search, writer[1])
     runs = f"{len(replay.steps)} migrations"
     if missing:
         return Evidence(
@@ -177,10 +190,10 @@ def _content_evidence(search: Search, key: Key, missing: bool, unexpected: bool)
             f"The migrations make it ({where or 'in the platform part'}) and none of them drops it; here it is gone.",
         )
     if unexpected:
-        dropped = replay.timeline.get(key)
+        dropped = replay.last_writer(key)
         return Evidence(
             "replay",
-            f"The migrations drop it ({where}), and it is here."
+            f"The migrations drop it ({_place(search, dropped)}), and it is here."
             if dropped
             else f"None of the {runs} creates it, in any state of the replay.",
         )
@@ -196,6 +209,13 @@ def _content_evidence(search: Search, key: Key, missing: bool, unexpected: bool)
         "replay",
         f"In no state of the replay of {runs} was it like this; last defined in {where or 'the platform part'}.",
     )
+
+
+def _place(search: Search, change: Change) -> str:
+    entry = search.by_intended.get(change.step)
+    if entry is None:
+        return "in the platform part"
+    return f"{entry.file or entry.label}{f', line {change.line}' if change.line else ''}"
 
 
 def _xmin_evidence(search: Search, key: Key) -> list[Evidence]:
@@ -225,7 +245,7 @@ def _own_writer(search: Search, key: Key) -> Entry | None:
     text does not prove that the text was run.
     """
     actual, by_xid = search.actual(key), search.calibration.by_xid
-    if not search.calibration.exact or actual is None or not actual.xmins:
+    if not search.calibration.trusted or actual is None or not actual.xmins:
         return None
     if any(x not in by_xid for x in actual.xmins):
         return None

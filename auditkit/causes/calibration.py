@@ -138,7 +138,7 @@ def calibrate(case: Case) -> Calibration:
     kept = [entry for entry in recorded if entry.label not in unlinked]
     times = _commit_times(case)
     best: Calibration | None = None
-    applied = sum(entry.applied is not None for entry in case.entries)
+    applied = sum(entry.recorded for entry in case.entries)
     for link in _LINKS:
         if link.needs_ledger and 2 * len(recorded) < applied:
             continue  # one row for all migrations
@@ -388,7 +388,7 @@ def _one_row(
 
     A restore gives each object an id of its own, in an order of its own.
     """
-    if sum(e.applied is not None and e.xmin is None for e in case.entries) < ENOUGH:
+    if sum(e.recorded and e.xmin is None for e in case.entries) < ENOUGH:
         return {}
     cohorts = sorted(_cohorts(rows), key=lambda pair: pair[0].applied or 0)
     rising = all(older(a[1], b[1]) for a, b in pairwise(cohorts))

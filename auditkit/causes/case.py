@@ -28,7 +28,8 @@ class Entry:
     which the ledger has it, if that is another. ``content`` tells how the two
     texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
     ``edits`` counts the commits that changed the file after it was added; ``from_git`` says that not the
-    ledger but an earlier commit told what was run; ``unseen`` that the ledger's checksum is that of a text which nobody has.
+    ledger but an earlier commit told what was run; ``unseen`` that the ledger's checksum is that of a text which nobody has;
+    ``unrecorded`` that it has a step in the replay of the ledger because what is recorded cannot have run without it.
     """
 
     version: str
@@ -45,6 +46,12 @@ class Entry:
     from_git: bool = False
     recorded_as: str | None = None
     unseen: bool = False
+    unrecorded: bool = False
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the ledger itself says that it was run."""
+        return self.applied is not None and not self.unrecorded
 
     @property
     def label(self) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from auditkit.catalog.compare import Delta
+from auditkit.catalog.kinds import KINDS
+from auditkit.causes.calibration import UNSTEADY
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.evidence import ran_by_oids
 from auditkit.causes.laboratory import Outcome, proof
@@ -16,10 +19,12 @@ from auditkit.causes.recorded import (
     pending_effects,
     predicted,
     touched_since,
+    untouched_since,
 )
-from auditkit.causes.search import Search, counted, listed, name_of
+from auditkit.causes.search import Search, counted, last_name, listed, name_of
+from auditkit.causes.who import SPEAKS
 from auditkit.history.shadow import Replay
-from auditkit.history.split import join, split
+from auditkit.history.split import Statement, join, split
 
 #: So many beginnings of a migration are tried: those that fit best what is here.
 _TRIED = 3
@@ -40,72 +45,136 @@ def partial_apply(search: Search) -> None:
 def recorded_in_part(search: Search) -> None:
     """What the ledger records as applied, and of which only a beginning is here: recorded by hand after it failed.
 
-    A hand may have undone the rest, too: one thing that lacks is taken for that, unless object ids tell otherwise.
+    A hand may have undone the rest, too: one thing that lacks is taken for that, unless ids tell otherwise. What was
+    recorded in the transaction in which it ran has run to its end.
     """
     applied = search.case.applied
     if applied is None or not search.case.ledger_readable:
         return
-    for entry in search.entries(lambda e: e.applied is not None and e.intended is not None):
+    for entry in search.entries(lambda e: e.recorded and e.intended is not None):
         if not any(key in search.open for key in applied.footprint(entry.applied or 0)):
             continue
         effects = list(lasting_effects(search, applied, entry))
         half = _Half(search, entry, applied, entry.applied or 0, effects)
-        if not (half.there and half.gone and half.clear):
+        if not (half.there and half.gone and half.clear) or half.recorded_at_once is True:
             continue
-        created = ran_by_oids(search.case, entry, search.calibration, set(half.gone))
-        lacking = [e for e in half.effects if e[2] is False]
-        alone = len(independent(search, lacking)) < 2
-        if created or (created is None and (alone or touched_since(search, lacking))):
+        lacking = [e for e in half.effects if e[2] is False and e[0] in half.gone]
+        made = {key for key, name, _ in lacking if name is None and search.actual(key) is None}
+        created = ran_by_oids(search.case, entry, search.calibration, made) if made else None
+        several = len(independent(search, lacking))
+        never = created is False or untouched_since(search, entry, lacking)
+        doubtful = several < 2 or touched_since(search, lacking) or several <= len(search.roots(half.undone))
+        if created or (not never and doubtful and half.recorded_at_once is None):
             continue
-        _one(search, half, created)
+        _one(search, half, created, never)
 
 
 def perhaps_stopped(search: Search, entry: Entry, lacking: list[Key]) -> bool:
-    """Whether *lacking* is all that the last statements of a recorded migration make: it may never have come to them."""
+    """Whether *lacking* is all that the last statements of a recorded migration do: it may never have come to them."""
     if search.case.applied is None or entry.applied is None:
         return False
     effects = list(lasting_effects(search, search.case.applied, entry))
     half = _Half(search, entry, search.case.applied, entry.applied, effects)
-    return bool(half.there) and {*search.roots(half.gone)} <= {*lacking} and half.clear
+    whole = (
+        bool(half.there and half.gone)
+        and half.clear
+        and not half.undone
+        and half.recorded_at_once is not True
+    )
+    return whole and {*search.roots(half.gone)} <= {*lacking}
 
 
 class _Half:
-    """A migration of which a part is here: the lines that made what is ``there``, and what is ``gone``."""
+    """A migration of which a part is here: the lines that made what is ``there``, and what is ``gone``.
+
+    ``undone`` is what its first statements made and somebody took away since, at most half of what is gone.
+    """
 
     def __init__(
         self, search: Search, entry: Entry, replay: Replay, number: int, effects: list[Effect]
     ) -> None:
         self.entry, self.replay, self.number = entry, replay, number
-        self.effects = [*effects, *self._altered_since(search, effects)]
         self.step = replay.steps[number]
         self.statements = [] if self.step.code else split(self.step.sql)
+        #: Of what several statements wrote to one catalog row.
+        self._lines: dict[tuple[Key, str | None], int] = {}
+        self.effects = [*effects, *self._altered_since(search, effects)]
         self.there, self.gone = (
             {e[0]: self._line(e) for e in self.effects if e[2] is seen} for seen in (True, False)
         )
+        self.undone: dict[Key, int] = {}
+        following = self._following(self.beginnings()[0][1])
+        undone = {key for key, line in self.gone.items() if 0 < line < following}
+        if 0 < 2 * len(search.roots(undone)) <= len(search.roots(self.gone)):
+            for key in self.gone:  # what hangs on it went with it
+                undone |= {key} if search.holders(key) & undone else set()
+            self.undone = {key: self.gone.pop(key) for key in undone}
+        self.recorded_at_once = self._recorded_at_once(search)
 
     def _altered_since(self, search: Search, effects: list[Effect]) -> Iterator[Effect]:
         """What lacks of a thing that the migration makes and then alters, and that is here as it was made."""
         for key, name, seen in effects:
             change = next((c for c in self.replay.timeline[key] if c.step == self.number), None)
-            if name is None and seen and change and len(set(change.rows.values())) > 1:
-                for attribute in search.differing(change.fact, search.actual(key)):
-                    if attribute and any(d.attribute == attribute for d in search.open.get(key, ())):
+            if name is not None or not seen or change is None or key not in search.open:
+                continue
+            for attribute in search.differing(change.fact, search.actual(key)):
+                if attribute and any(d.attribute == attribute for d in search.open[key]):
+                    said = self._said(key, attribute)
+                    if len(said) > 1:
+                        self._lines |= {(key, None): said[0], (key, attribute): said[1]}
+                    if len(said) > 1 or len(set(change.rows.values())) > 1:
                         yield key, attribute, False
+
+    def _said(self, key: Key, attribute: str) -> list[int]:
+        """The line of the statement that makes an object, and of the first one after it that gives it an attribute."""
+        about, words = self._about(key), SPEAKS.get(attribute)
+        later = [s.line for s in about[1:] if words and re.search(words, s.text, re.I)]
+        return [about[0].line, *later[:1]] if later else []
+
+    def _about(self, key: Key) -> list[Statement]:
+        """The statements that speak of an object by name, from that which makes it."""
+        name = re.escape(last_name(key[1]).strip('"').lower())
+        about = [s for s in self.statements if re.search(rf"(?<![\w$]){name}(?![\w$])", s.text.lower())]
+        made = next((n for n, s in enumerate(about) if s.text[:6].lower() == "create"), 0)
+        return about[made:]
 
     def _line(self, effect: Effect) -> int:
         """The line of the statement that had an effect; 0 if that is not known."""
         key, name, _ = effect
+        if (key, name) in self._lines:
+            return self._lines[key, name]
         change = next((c for c in self.replay.timeline[key] if c.step == self.number), None)
         if change is None:
             return 0
+        if name is None and change.fact and len(change.rows) < 2 and not KINDS[key[0]].parents:
+            about = self._about(key)  # what came after wrote its only row again: a GRANT
+            if about and about[0].line < (change.line or 0):
+                return about[0].line
         return (min(change.rows.values(), default=None) if name is None else None) or change.line or 0
+
+    def _recorded_at_once(self, search: Search) -> bool | None:
+        """Whether what is here of it was written in the transaction of its ledger row; None if that cannot be told."""
+        calibration, used = search.calibration, self.replay.used.get(self.number)
+        if not calibration.exact or self.entry.applied is None or used is None or not used.whole:
+            return None
+        written = set()
+        for key in self.there:
+            meant, here = self.replay.final.get(*key), search.actual(key)
+            for catalog, xid in meant.rows.items() if meant and here else ():
+                if here and catalog not in UNSTEADY and self.replay.step_of(xid) == self.number:
+                    written.add(self.entry in calibration.by_xid.get(here.rows.get(catalog, 0), ()))
+        return None if not written else True in written
+
+    def _following(self, done: int) -> int:
+        """The line of the statement after so many."""
+        return self.statements[done].line if done < len(self.statements) else 1 << 30
 
     def beginnings(self) -> list[tuple[int, int]]:
         """How many statements may have been run, the likeliest number first, each after how much agrees with it."""
         unknown = sum(not line for line in (*self.there.values(), *self.gone.values()))
         found = []
         for done in range(len(self.statements) + 1):
-            following = self.statements[done].line if done < len(self.statements) else 1 << 30
+            following = self._following(done)
             agree = sum(0 < line < following for line in self.there.values())
             agree += sum(line >= following for line in self.gone.values())
             found.append((agree + unknown, done))
@@ -116,33 +185,42 @@ class _Half:
         """Whether one beginning accounts for everything that is here, and for all that lacks."""
         return self.beginnings()[0][0] == len(self.there) + len(self.gone)
 
-    def misfits(self, outcome: Outcome) -> list[Delta]:
-        """What a trial leaves different in what the migration is about."""
-        mine = set(self.replay.footprint(self.number))
-        return [d for d in outcome.residual if d.key in mine]
+    def misfits(self, outcome: Outcome, before: Sequence[Delta]) -> list[Delta]:
+        """What a trial leaves different in what the migration is about; what others did to it does not count.
+
+        That is what was different *before* and is here as one beginning leaves it.
+        """
+        mine = set(self.replay.footprint(self.number)) - self.undone.keys()
+        lacking = {(key, name) for key, name, seen in self.effects if seen is False}
+        return [
+            d
+            for d in outcome.residual
+            if d.key in mine
+            and (not self.clear or d not in before or {(d.key, d.attribute), (d.key, None)} & lacking)
+        ]
 
 
-def _one(search: Search, half: _Half, created: bool | None = None) -> None:
+def _one(search: Search, half: _Half, created: bool | None = None, never: bool = False) -> None:
     env, entry, there, gone = search.env, half.entry, half.there, half.gone
     failed, whole = entry.state == "failed", len(half.statements)
     if not failed and not (there and gone and half.statements):
         return  # nothing of it is here, or all, or it is a program, which has no statements to count
     outcome, before, done = _best(search, half) if there else (None, [], 0)
-    misfits = half.misfits(outcome) if outcome else []
+    misfits = half.misfits(outcome, before) if outcome else []
     footprint = set(half.replay.footprint(half.number))
     mine = [
         d
         for key, deltas in search.open.items()
         if key in footprint or (outcome and _of_the_base(half.replay, key))
         for d in deltas
-        if (predicted(search, d, outcome.final) if outcome else _absent(half.effects, d.key))
+        if (predicted(search, d, outcome.final) if outcome else d.key in gone)
     ]
     if not failed and (misfits or not mine or (outcome is None and not half.clear)):
         return
     stopped = f"{done} of {whole} statements"
     finding = search.add(
         "partial_apply",
-        "proven" if not misfits and (outcome or not there) and (failed or created is False) else "consistent",
+        _confidence(search, half, created, never, outcome),
         f"{entry.label} failed in {env}, and nothing of it is there"
         if not there
         else f"{entry.label} failed in {env}, though all that it makes is there"
@@ -155,9 +233,10 @@ def _one(search: Search, half: _Half, created: bool | None = None) -> None:
             Evidence("ledger", _ledger_says(search, entry)),
             *_replay_says(search, there, gone, stopped, outcome, bool(misfits)),
             *_ids_say(created),
+            *_apart_says(half),
         ],
         alternatives=[]
-        if failed or created is False
+        if failed or never
         else [("manual_change", "What is there of it may have been typed in by hand.")]
         if entry.applied is None
         else [("manual_change", "What its last statements make may have been undone by hand.")],
@@ -167,6 +246,16 @@ def _one(search: Search, half: _Half, created: bool | None = None) -> None:
     elif failed and not there:
         finding.proof = search.as_recorded(f"Without {entry.label}")
     search.ran.add(entry.label)
+
+
+def _confidence(
+    search: Search, half: _Half, created: bool | None, never: bool, outcome: Outcome | None
+) -> str:
+    """What a hand may have undone as well is a guess where no ids tell."""
+    agrees = not half.misfits(outcome, ()) if outcome else not half.there
+    if agrees and not half.undone and (half.entry.state == "failed" or created is False):
+        return "proven"
+    return "consistent" if half.entry.applied is None or never or search.calibration.trusted else "conjecture"
 
 
 def _of_the_base(replay: Replay, key: Key) -> bool:
@@ -192,19 +281,20 @@ def _best(search: Search, half: _Half) -> tuple[Outcome | None, list[Delta], int
         ]
         place = max((e.applied + 1 for e in earlier if e.applied is not None), default=0)
         first, rest = applied.steps[:place], applied.steps[place:]
+    before = laboratory.residual(applied.final)
     tried: list[tuple[int, Outcome, int]] = []
-    for _, done in best[:_TRIED]:
+    for _, done in best[: 1 if half.undone else _TRIED]:
         begun = replace(half.step, sql=join(s.text for s in half.statements[:done]))
         outcome = laboratory.run([*first, begun, *rest])
         if outcome is None:
             break
-        tried.append((len(half.misfits(outcome)), outcome, done))
+        tried.append((len(half.misfits(outcome, before)), outcome, done))
         if not tried[-1][0]:
             break
     if not tried:
         return None, [], best[0][1]
     _, outcome, done = min(tried, key=lambda trial: trial[0])
-    return outcome, laboratory.residual(applied.final), done
+    return outcome, before, done
 
 
 def _ids_say(created: bool | None) -> Iterator[Evidence]:
@@ -213,6 +303,14 @@ def _ids_say(created: bool | None) -> Iterator[Evidence]:
             "object ids",
             "Too few object ids were used between the migrations before and after it: "
             "what its last statements create was never created here.",
+        )
+
+
+def _apart_says(half: _Half) -> Iterator[Evidence]:
+    if half.recorded_at_once is False:
+        yield Evidence(
+            "xmin",
+            "What is here of it was not written in the transaction that recorded it: it was marked as applied.",
         )
 
 

@@ -18,7 +18,7 @@ from auditkit.catalog.snapshot import Fact
 from auditkit.causes.calibration import UNSTEADY, Row, older, rows_of
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.search import Search, counted, listed, name_of
-from auditkit.history.shadow import Replay
+from auditkit.history.shadow import Change, Replay
 from auditkit.history.split import split
 
 #: Kinds that belong to the cluster or the installation, or whose rows maintenance writes; and those of which nothing
@@ -136,7 +136,7 @@ def _rewritten(search: Search, row: Row, replay: Replay) -> bool:
         return True
     missing = {(oid, number) for oid, number, _ in search.case.actual.physical.get("missing", ())}
     made = next((c for c in replay.timeline.get(row.key, ()) if c.fact is not None), None)
-    statement = (made.statement or "" if made else "").lower()
+    statement = (_said(replay, made, "pg_attribute") if made else "").lower()
     domain = search.case.actual.get("type", str(meant.attributes.get("type"))) is not None
     valued = domain or "default" in statement or statement.endswith("…")
     return valued and not statement.startswith("create") and (here.oid, here.subid) not in missing
@@ -364,7 +364,11 @@ def _statement(search: Search, replay: Replay, row: Row) -> str | None:
     change = next(
         (c for c in replay.timeline.get(row.key, ()) if c.step == step and c.fact is not None), None
     )
-    if change is None:
-        return None
-    line = change.rows.get(row.catalog)
-    return next((s.text for s in split(replay.steps[step].sql) if s.line == line), change.statement or "")
+    return None if change is None else _said(replay, change, row.catalog)
+
+
+def _said(replay: Replay, change: Change, catalog: str) -> str:
+    """The statement of a change that wrote to *catalog*: another may have come after it, a comment on a column."""
+    line = change.rows.get(catalog)
+    sql = replay.steps[change.step].sql if change.step >= 0 else ""
+    return next((s.text for s in split(sql) if s.line == line), change.statement or "")

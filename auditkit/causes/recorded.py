@@ -31,7 +31,7 @@ def applied_not_recorded(search: Search) -> None:
     if case.intended is None or not case.ledger_readable:
         return
     pending = _pending(search)
-    here = [entry for entry in pending if _ran_unrecorded(search, entry)]
+    here = [entry for entry in pending if entry.unrecorded or _ran_unrecorded(search, entry)]
     strangers = search.entries(lambda e: e.state == "unknown" and e.applied is None)
     search.ran |= {entry.label for entry in here}
     if len(here) > 1 and not any(e.applied is not None or e.state == "unknown" for e in case.entries):
@@ -44,7 +44,7 @@ def applied_not_recorded(search: Search) -> None:
         effects = list(pending_effects(search, entry))
         there = list(dict.fromkeys(key for key, _, seen in effects if seen))
         gone = list(dict.fromkeys(key for key, _, seen in effects if seen is False))
-        search.add(
+        finding = search.add(
             "applied_not_recorded",
             "consistent",
             f"{entry.label} has its whole effect in {env}, but the ledger does not record it"
@@ -55,6 +55,7 @@ def applied_not_recorded(search: Search) -> None:
             deltas=[],
             evidence=[
                 Evidence("ledger", _unrecorded(search, entry)),
+                *_built_on(entry),
                 Evidence(
                     "replay",
                     f"It makes or changes {counted(len(there), 'object')}, and all is here as it leaves it."
@@ -68,6 +69,15 @@ def applied_not_recorded(search: Search) -> None:
                 *(("restamped", f"It may be what is recorded as {e.label}, which no file has.") for e in strangers),
             ],
         )  # fmt: skip
+        if entry.unrecorded:
+            finding.proof = search.as_recorded(f"With {entry.label}, which the ledger does not record")
+
+
+def _built_on(entry: Entry) -> Iterator[Evidence]:
+    if entry.unrecorded:
+        yield Evidence(
+            "replay", "Without it a replay of what the ledger records fails; with it, it does not."
+        )
 
 
 def _no_ledger(search: Search, here: list[Entry], pending: int) -> None:
@@ -111,6 +121,9 @@ def pending_effects(search: Search, entry: Entry) -> Iterator[Effect]:
     """What shows whether a pending migration was run: its effects that would not be here without it."""
     intended, applied = search.case.intended, search.case.applied
     if intended is None or entry.intended is None:
+        return
+    if entry.unrecorded and applied is not None:
+        yield from lasting_effects(search, applied, entry)
         return
     for key in intended.footprint(entry.intended):
         without = applied.final.get(*key) if applied else None
@@ -172,9 +185,7 @@ def history(search: Search) -> None:
 
 
 def _pending(search: Search) -> list[Entry]:
-    return search.entries(
-        lambda e: e.intended is not None and e.applied is None and e.label not in search.ran
-    )
+    return search.entries(lambda e: e.intended is not None and not e.recorded and e.label not in search.ran)
 
 
 def predicted(search: Search, delta: Delta, state: Snapshot) -> bool:
@@ -316,8 +327,11 @@ def _add_history(search: Search, cause: str, entry: Entry, deltas: list[Delta], 
             )
         )
         alternatives.append(("manual_change", "What is there may have been typed in by hand."))
+    squashed = cause == "unknown_migration" and entry.label in search.ran
+    if squashed:
+        alternatives.append(("rebaselined", "The file that took the place of its own may have lost this."))
     # A replay of the ledger that stumbled proves nothing about what would have come after.
-    proven = not there and not (search.case.applied and search.case.applied.failures)
+    proven = not (there or squashed) and not (search.case.applied and search.case.applied.failures)
     finding = search.add(
         cause,
         "proven" if proven else "consistent",
@@ -432,7 +446,7 @@ def recorded_not_applied(search: Search) -> None:
     replay = search.case.applied
     if replay is None or not search.case.ledger_readable:
         return
-    recorded = search.entries(lambda e: e.applied is not None)
+    recorded = search.entries(lambda e: e.recorded)
     suspects = [found for entry in recorded if (found := _suspect(search, replay, entry))]
     suspects, outcome = _left_out(search, replay, suspects)
     for suspect in suspects:
@@ -544,7 +558,7 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
         evidence.append(
             Evidence("replay", f"Without it {needing} cannot run either, and is recorded all the same.")
         )
-    untouched = search.calibration.exact and _untouched(search, suspect)
+    untouched = untouched_since(search, suspect.entry, suspect.effects)
     finding = search.add(
         "recorded_not_applied",
         "proven" if outcome and (suspect.ran is False or untouched)
@@ -566,19 +580,19 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
         finding.proof = proof(f"Without {entry.label}, which the ledger records", before, outcome)
 
 
-def _untouched(search: Search, suspect: Suspect) -> bool:
-    """Whether all that it would have changed was last written by migrations before it: by nobody since."""
-    if any(name is None for _, name, _ in suspect.effects):
+def untouched_since(search: Search, entry: Entry, effects: list[Effect]) -> bool:
+    """Whether all that *entry* would have changed or dropped was last written by migrations before it: by nobody since."""
+    if not search.calibration.exact:
         return False
-    for key, name, _ in suspect.effects:
+    for key, name, _ in effects:
         fact = search.actual(key)
-        xid = fact.writer(name) if fact and name else None
-        writers = search.calibration.by_xid.get(xid, []) if xid else []
-        if not writers or any(
-            e.applied is None or e.applied >= (suspect.entry.applied or 0) for e in writers
-        ):
-            return False
-    return True
+        if fact is None:
+            return False  # what it would have made
+        for xid in [fact.writer(name)] if name else fact.xmins or [None]:
+            writers = search.calibration.by_xid.get(xid, []) if xid else []
+            if not writers or any(e.applied is None or e.applied >= (entry.applied or 0) for e in writers):
+                return False
+    return bool(effects)
 
 
 def _perhaps_late(search: Search, replay: Replay, entry: Entry, keys: list[Key]) -> Iterator[tuple[str, str]]:

@@ -33,7 +33,7 @@ _RECORDED = frozenset(
      "rebaselined", "partial_apply"}
 )  # fmt: skip
 #: Many attributes share one catalog row; these words tell whether a statement is about this one.
-_SPEAKS = {
+SPEAKS = {
     "row_security": r"\brow\s+level\s+security\b",
     "force_row_security": r"\brow\s+level\s+security\b",
     "owner": r"\bowner\s+to\b|\breassign\s+owned\b",
@@ -93,7 +93,7 @@ class _Part:
 
     def speaks(self, text: str | None) -> bool:
         """Whether a statement may be about what changed, as far as its words tell."""
-        words = _SPEAKS.get(self.attribute or "")
+        words = SPEAKS.get(self.attribute or "")
         return words is None or bool(re.search(words, text or "", re.I))
 
     def mentioned(self, text: str | None) -> bool:
@@ -199,7 +199,7 @@ class _Desk:
             return 2 if known else None
         # Another transaction wrote the row since; the row may hold several properties, and this be about another.
         hidden = heard.xid is not None and bool(part.xids)
-        if heard.unsure or (hidden and not (part.attribute in _SPEAKS and part.speaks(heard.statement))):
+        if heard.unsure or (hidden and not (part.attribute in SPEAKS and part.speaks(heard.statement))):
             return None
         if named:
             return 4 if hidden else 3

@@ -272,7 +272,7 @@ def _creates(text: str, kind: str, schema: str, name: str) -> bool:
     if not _named_in(_creations(text), name):
         return False
     words = {"materialized view": r"materialized\s+view", "type": "(?:type|domain)"}.get(kind, kind)
-    within = rf"(?:{_spelled(schema)}\s*\.\s*)"
+    within = rf"(?:{_spelled(schema)}\s*\.\s*)" if schema else ""
     if kind == "index":  # is never qualified
         within = ""
         words = r"(?:unique\s+)?index(?:\s+concurrently)?"
@@ -397,6 +397,7 @@ class _Audited:
             self._event_triggers()
             self._publications()
         self._public()
+        self._ledgers()
         if self.supabase:
             self._default_privileges()
         self.statements.append("RESET check_function_bodies")
@@ -632,6 +633,29 @@ class _Audited:
                         name = table.identity.rpartition(" in publication ")[0]
                         self.statements.append(f"ALTER PUBLICATION {fact.identity} ADD TABLE {name}")
 
+    # -- the ledger
+
+    def _ledgers(self) -> None:
+        """The ledger that a migration speaks of: its tool makes it before the first one runs."""
+        for record in self.snapshot.ledgers:
+            name, schema = str(record["table"]), str(record["schema"])
+            if record.get("platform") or not _named_in(self.text, name):
+                continue
+            if any(_creates(self.text, "table", s, name) for s in (schema, "")):
+                continue  # a dump of the whole schema as first migration
+            within, table = f"{quote(schema)}.", self.snapshot.get("table", f"{quote(schema)}.{quote(name)}")
+            if table is None:
+                continue
+            self.statements.append(f"CREATE SCHEMA IF NOT EXISTS {quote(schema)}")
+            for fact in self.snapshot.iter("sequence"):
+                if str(fact.attributes["owned_by"] or "").startswith(f"{within}{quote(name)}."):
+                    self._create(fact)
+            self._create(table)
+            for kind in ("table constraint", "index"):
+                for fact in self.snapshot.children(table, kind):
+                    if fact.origin is None:
+                        self._create(fact)
+
     # -- schema public and default privileges
 
     def _mentions(self, pattern: str) -> bool:
@@ -706,6 +730,9 @@ class _Audited:
                 continue
             within = f" IN SCHEMA {match[2]}" if match[2] else ""
             for statement in self._grants(fact, objects.upper(), match[1]):
+                grantee = unquote(re.sub(r" WITH GRANT OPTION$", "", statement).rpartition(" ")[2])
+                if role == self.role and grantee not in {*MANAGED_ROLES, "PUBLIC"}:
+                    continue  # the platform gives nothing to roles of others
                 self.statements.append(f"ALTER DEFAULT PRIVILEGES FOR ROLE {match[1]}{within} {statement}")
         for objects in sorted(changed):
             command = r"ALTER DEFAULT PRIVILEGES FOR ROLE postgres IN SCHEMA public\s+GRANT ALL ON"
