@@ -273,6 +273,11 @@ def test_rails(tmp_path: Path, database: str) -> None:
     ruby = tools.ruby_with_activerecord()
     made = Project(tmp_path, RAILS, database)
     made.settings()
+    # What the tool keeps for itself is in the shadow before it is in an empty database.
+    assert [(cause, names) for cause, names, _, _ in made.findings()] == [
+        ("missing_migration", ["public.notes"]),
+        ("missing_migration", ["public.f()"]),
+    ]
     assert tools.run([ruby, "-rjson", "-e", MIGRATE, at(database)], cwd=tmp_path) == ""
     document = made.audit()
     assert (document["verdict"], document["deltas"], document["findings"]) == ("PASS", [], [])

@@ -149,7 +149,8 @@ def explain_one(
     left = meant or (replayed.intended.final if replayed.intended else None)
     if replayed.intended:
         snapshot = translated(snapshot, replayed.intended)
-    scope = scope_of(settings, snapshot)
+    # A program's tool keeps its ledger in the shadow, too; the environment may have none yet.
+    scope = scope_of(settings, snapshot, *([replayed.intended.final] if replayed.intended else []))
     base = replayed.base
 
     def held_against(state: Snapshot) -> Comparison:

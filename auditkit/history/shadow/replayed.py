@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 #: Raised when what is cached changes its shape or meaning.
-FORMAT = 8
+FORMAT = 9
 
 
 def digest_of(words: Iterable[str]) -> str:

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from auditkit.catalog.snapshot import Key
+from auditkit.history.ledgers import read_ledgers
 from auditkit.history.shadow.following import Follower
 from auditkit.history.shadow.replayed import Ground, Replay, Step, Used
 from auditkit.history.shadow.running import (
@@ -162,6 +163,8 @@ def _run_steps(
         final = scratch.snapshot()
         if not follower.agrees(final) and not always_full:
             raise _Strayed
+        if any(step.code for step in steps):  # their tool keeps a ledger here
+            final.ledgers = read_ledgers(reader)
         reader.close()
         result = Replay(
             steps=steps,
