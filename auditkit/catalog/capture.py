@@ -139,10 +139,11 @@ def _guard_sql(version: int) -> list[str]:
 
 @cache
 def _touched_sql(version: int, catalogs: frozenset[str]) -> str:
-    """Rows of *catalogs* written by some transactions; those of temporary objects lead to no fact."""
+    """Rows of *catalogs* written since some transaction; those of temporary objects lead to no fact."""
+    recent = "age(xmin) <= (SELECT age(%(since)s::text::xid))"  # far quicker than to look it up in a list
     parts = [
         f"SELECT '{w.catalog}', {w.classid}::oid, {w.oid}, {w.subid}::int4, {w.anchor or w.oid}, xmin, {w.kinds} "
-        f"FROM {w.catalog} WHERE ({w.where}) AND xmin = ANY(%(xids)s::xid[])"
+        f"FROM {w.catalog} WHERE {recent} AND ({w.where})"
         for w in WATCHED
         if version // 10000 >= w.since and w.catalog in catalogs
     ]
@@ -669,12 +670,13 @@ def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
 # --- reading -----------------------------------------------------------------------------------------------
 
 
-def _groups(version: int, kinds: Collection[str] | None) -> list[list[Kind]]:
+@cache
+def _groups(version: int, kinds: frozenset[str]) -> list[list[Kind]]:
     major = version // 10000
     return [
         group
         for group in _GROUPS.values()
-        if major >= group[0].since and (kinds is None or any(kind.name in kinds for kind in group))
+        if major >= group[0].since and any(kind.name in kinds for kind in group)
     ]
 
 
@@ -969,7 +971,11 @@ def _capture(
             counts: Counter[str] = Counter()
             for catalog, count, _ in before:
                 counts[catalog] += count
-            groups = [g for g in _groups(version, kinds) if _may_exist(g, counts)]
+            groups = [
+                g
+                for g in _groups(version, frozenset(KINDS if kinds is None else kinds))
+                if _may_exist(g, counts)
+            ]
             slices: list[tuple[int, int]] = []
             if counts["pg_attribute"] > BIG:
                 slices = _slices(connection, counts["pg_attribute"])
@@ -1148,12 +1154,16 @@ def _kinds_of(catalog: str, classid: int, kinds: str | None) -> frozenset[str]:
 
 def _keep_plans(connection: Connection, server: _Server) -> None:
     if not server.plans_kept:
-        connection.execute("SELECT set_config('plan_cache_mode', 'force_generic_plan', false)")
+        # Plans are made while the catalogs are small, and have to be good for those of the last migration.
+        connection.execute(
+            "SELECT set_config('plan_cache_mode', 'force_generic_plan', false), "
+            "set_config('enable_seqscan', 'off', false)"
+        )
         server.plans_kept = True
 
 
-def touched(connection: Connection, xids: Iterable[int], catalogs: Collection[str] | None = None) -> Touched:
-    """Catalog rows of users written by the transactions *xids*.
+def touched(connection: Connection, xids: range, catalogs: Collection[str] | None = None) -> Touched:
+    """Catalog rows of users written by the transactions *xids*, the latest there are.
 
     Deleted rows leave no trace here. Takes a few milliseconds: it reads all user rows of the catalogs that may hold
     some, which *catalogs* names if that is known.
@@ -1164,7 +1174,8 @@ def touched(connection: Connection, xids: Iterable[int], catalogs: Collection[st
     if not (wanted := watched.intersection(watched if catalogs is None else catalogs)):
         return Touched(())
     query = _touched_sql(server.version, frozenset(wanted))
-    return Touched(tuple(_run_prepared(connection, [(query, {"xids": _oids(xids)})])[0].rows))
+    rows = _run_prepared(connection, [(query, {"since": xids.start})])[0].rows
+    return Touched(tuple(row for row in rows if row[5] in xids))
 
 
 def read_facts(
@@ -1192,7 +1203,7 @@ def read_facts(
     if touched is not None:
         relations = touched.anchors
         kinds = touched.kinds if kinds is None else touched.kinds.intersection(kinds)
-    groups = _groups(server.version, kinds)
+    groups = _groups(server.version, frozenset(KINDS if kinds is None else kinds))
     finish, report = _read(connection, groups, only=relations)
     tables = finish()
     if report.not_checked:

@@ -33,7 +33,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from typing import TYPE_CHECKING, Literal
 
 from auditkit.catalog.belongings import named
@@ -110,6 +110,7 @@ META = frozenset(
 )
 
 
+@cache
 def is_attribute(column: str) -> bool:
     """Whether a column of a query is an attribute."""
     return column not in META and not column.startswith(("pg_", "like_"))
