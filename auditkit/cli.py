@@ -798,6 +798,7 @@ def _show(
     warn_only: bool,
     lines: Callable[[dict[str, Any]], Iterable[tuple[str, str | None]]] | None = None,
     last: Callable[[dict[str, Any]], Iterable[str]] | None = None,
+    short: bool = False,
 ) -> None:
     """Print an audit: the verdict, then *lines* (text and colour), the findings, what was not checked, *last*."""
     document = result.document
@@ -819,7 +820,7 @@ def _show(
                 )
         else:
             for finding in document["findings"]:
-                _print_finding(finding, brief=lines is not None)
+                _print_finding(finding, short)
         for item in document["not_checked"]:
             name = f"{item['environment']}: " if item.get("environment") else ""
             click.echo(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}", err=True)
@@ -833,7 +834,7 @@ def _show(
         raise click.exceptions.Exit(code)
 
 
-def _print_finding(finding: dict[str, Any], brief: bool = False) -> None:
+def _print_finding(finding: dict[str, Any], short: bool = False) -> None:
     colour = {"critical": "red", "high": "red", "medium": "yellow"}.get(finding["severity"])
     click.echo()
     click.echo(
@@ -850,7 +851,7 @@ def _print_finding(finding: dict[str, Any], brief: bool = False) -> None:
         line = f":{culprit['line']}" if culprit["line"] else ""
         by = f"  commit {culprit['commit'][:10]} by {culprit['author']}" if culprit["commit"] else ""
         click.echo(f"  migration {culprit['file']}{line}{by}")
-    if brief:
+    if short:
         click.echo(f"  what to do: {finding['remedy']['summary']}")
         return
     for who in finding.get("who", ())[:2]:
@@ -1110,7 +1111,7 @@ def preflight(
             fail_on=fail_on,
             progress=progress,
         )
-    _show(result, as_json, False, warn_only, gated, after)
+    _show(result, as_json, False, warn_only, gated, after, short=True)
 
 
 @cli.command()
@@ -1133,6 +1134,7 @@ def verify(
 ) -> None:
     """After a deployment: did exactly what was intended happen to ENVIRONMENT?"""
     from auditkit import audit
+    from auditkit.report.deploying import gated, reviewed
 
     settings = _settings(ctx)
     with _progress(ctx) as progress:
@@ -1144,4 +1146,4 @@ def verify(
             fail_on=fail_on,
             progress=progress,
         )
-    _show(result, as_json, False, warn_only)
+    _show(result, as_json, False, warn_only, gated, lambda document: reviewed(document, before))

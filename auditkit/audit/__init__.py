@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from auditkit.audit.blaming import blame, describe
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
+    from auditkit.audit.gating import preflight
     from auditkit.audit.guarding import policy, policy_reader
     from auditkit.audit.planning import plan
-    from auditkit.audit.preflight import preflight
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
@@ -51,7 +51,7 @@ _HOME = {
     "plan": "planning",
     "policy": "guarding",
     "policy_reader": "guarding",
-    "preflight": "preflight",
+    "preflight": "gating",
     "pull": "pulling",
     "report": "reports",
     "scheduled": "reports",

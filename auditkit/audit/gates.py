@@ -7,8 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from auditkit.audit.reading import scope_of, take, unreachable
-from auditkit.catalog.compare import Scope
+from auditkit.audit.reading import take, unreachable
+from auditkit.catalog.compare import Scope, compared_facts
+from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
 from auditkit.config import Settings, Source
@@ -17,9 +18,8 @@ from auditkit.errors import AuditError, ConfigError
 from auditkit.history import ledgers
 from auditkit.history.ledgers import History
 from auditkit.history.migration import Migrations
-from auditkit.resolve.effects import Effect, fingerprint, state_of
+from auditkit.resolve.effects import Effect, State
 from auditkit.resolve.objections import GATES, OBJECTIONS
-from auditkit.resolve.watching import Outcome
 
 #: Causes of drift that belong to another gate than the schema's.
 _GATE_OF = {
@@ -94,18 +94,18 @@ def earlier(settings: Settings, name: str) -> list[str]:
     return [each for each in before if not _LAST.search(each)]
 
 
-def state(snapshot: Snapshot, scope: Scope) -> str:
-    """The fingerprint of what is compared of *snapshot*; the ledger is looked at by itself."""
-    return fingerprint(state_of(snapshot, scope, History()))
+def compared_state(snapshot: Snapshot, scope: Scope) -> State:
+    """What is compared of *snapshot*, without its ledger, which is looked at by itself, and the order of columns."""
+    return {
+        key: {name: value for name, value in values.items() if name != KINDS[key[0]].ordinal}
+        for key, values in compared_facts(snapshot, scope)
+    }
 
 
-def expected(snapshot: Snapshot, outcome: Outcome, settings: Settings) -> str | None:
-    """The fingerprint that *snapshot*'s environment has if what was rehearsed happens there, and nothing else."""
-    if outcome.failure:
-        return None
-    scope, nothing = scope_of(settings, snapshot), History()
-    effect = Effect.between(state_of(outcome.first, scope, nothing), state_of(outcome.last, scope, nothing))
-    return fingerprint(effect.on(state_of(snapshot, scope, nothing)))
+def expected_state(before: Snapshot, first: Snapshot, last: Snapshot, scope: Scope) -> State:
+    """What *before* becomes if what led from *first* to *last* happens to it, and nothing else."""
+    effect = Effect.between(compared_state(first, scope), compared_state(last, scope))
+    return effect.on(compared_state(before, scope))
 
 
 def checks(
@@ -113,6 +113,7 @@ def checks(
     says: Mapping[str, str],
     unknown: Mapping[str, str],
     fail_on: str,
+    questions: Mapping[str, str] = GATES,
 ) -> list[dict[str, str]]:
     """Each gate with its state (``ok``, ``bad``, ``warn``, ``unknown``) and a sentence.
 
@@ -125,7 +126,7 @@ def checks(
         if finding["severity"] != "info":
             by_gate.setdefault(gate_of(finding), []).append(finding)
     found = []
-    for gate, question in GATES.items():
+    for gate, question in questions.items():
         if gate not in says and gate not in by_gate and gate not in unknown:
             continue
         mine = by_gate.get(gate, [])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from auditkit import config
 from auditkit.audit.deployment import verify
 from auditkit.audit.explaining import explain
-from auditkit.audit.preflight import preflight
+from auditkit.audit.gating import preflight
 from auditkit.config import Settings
 from auditkit.errors import ConfigError
 from auditkit.progress import Tell, silent

@@ -97,6 +97,15 @@ def after(document: Mapping[str, Any]) -> Iterator[str]:
         yield f"next: {first}deploy, auditkit verify {name} --before {saved}"
 
 
+def reviewed(document: Mapping[str, Any], before: str) -> Iterator[str]:
+    """What comes next after a verification: the report that is signed, which has the way back as well."""
+    name = document["environments"][0]["name"]
+    how = ", which was rehearsed" if document["deploy"]["back"] else ""
+    yield (
+        f"to sign off, and for the way back{how}: auditkit report post_deploy_review -e {name} -p before {before}"
+    )
+
+
 # ---------------------------------------------------------------- sections of reports
 
 

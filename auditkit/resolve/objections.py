@@ -16,7 +16,7 @@ from typing import Any
 
 from auditkit.causes.case import Culprit, Evidence, Finding, Key
 
-__all__ = ["GATES", "OBJECTIONS", "Kind", "Objection", "accepted", "object_to"]
+__all__ = ["AFTERWARDS", "GATES", "OBJECTIONS", "Kind", "Objection", "accepted", "object_to"]
 
 #: What is asked before a deployment, in the order in which it is told → as a question.
 GATES = {
@@ -27,6 +27,17 @@ GATES = {
     "rehearsal": "Do they run on a shadow of this very environment?",
     "risks": "What do they lock, write anew, read in full or delete?",
     "health": "Do they leave everything valid, enabled, protected and granted?",
+}
+
+
+#: The same gates after a deployment.
+AFTERWARDS = {
+    "history": "Does the ledger hold exactly what was to be deployed, and no failure?",
+    "files": "Is what was deployed what was rehearsed and reviewed?",
+    "rehearsal": "Did everything happen that the rehearsal showed?",
+    "schema": "Did nothing else happen?",
+    "health": "Is everything valid, enabled, protected and granted?",
+    "promotion": "Do the other environments have the same migrations?",
 }
 
 
@@ -208,7 +219,7 @@ OBJECTIONS: dict[str, Kind] = {
         ),
         Kind(
             "other_effect",
-            "schema",
+            "rehearsal",
             "the migration does that on the shadow, and it did not happen here",
             "Find out who took it back, or what of the migration was not run.",
         ),

@@ -12,7 +12,7 @@ from auditkit import config
 from auditkit.audit.document import assemble
 from auditkit.audit.explained import Explained
 from auditkit.audit.explaining import explain_one
-from auditkit.audit.gates import checks, earlier, expected, other_ledgers, refuse, state
+from auditkit.audit.gates import checks, compared_state, earlier, expected_state, other_ledgers, refuse
 from auditkit.audit.meant import listed, migrations_of, steps_of
 from auditkit.audit.reading import scope_of, take
 from auditkit.audit.rehearsing import rehearse
@@ -27,6 +27,7 @@ from auditkit.history.shadow import Step, code
 from auditkit.history.states import HistoryMatrix, MatrixRow, states
 from auditkit.progress import Tell, silent
 from auditkit.resolve import script, squawk
+from auditkit.resolve.effects import fingerprint
 from auditkit.resolve.health import health
 from auditkit.resolve.objections import Objection, object_to
 from auditkit.resolve.ready import culprit_of, pending_in, ready
@@ -272,7 +273,7 @@ class _Preflight:
             "order": [*self.before, self.name],
             "pending": [self._pending(n, row) for n, row in enumerate(self.rows)],
             "now": {
-                "fingerprint": state(self.taken, scope),
+                "fingerprint": fingerprint(compared_state(self.taken, scope)),
                 "captured_at": self.taken.manifest["captured_at"],
             },
             "expected": self._expected(),
@@ -291,13 +292,19 @@ class _Preflight:
         }
 
     def _expected(self) -> dict[str, Any] | None:
+        scope = scope_of(self.settings, self.taken)
         if not self.rows:
-            scope = scope_of(self.settings, self.taken)
-            return {"fingerprint": state(self.taken, scope), "changes": 0, "versions": []}
+            return {
+                "fingerprint": fingerprint(compared_state(self.taken, scope)),
+                "changes": 0,
+                "versions": [],
+            }
         if self.outcome is None or self.outcome.failure:
             return None
         return {
-            "fingerprint": expected(self.taken, self.outcome, self.settings),
+            "fingerprint": fingerprint(
+                expected_state(self.taken, self.outcome.first, self.outcome.last, scope)
+            ),
             "changes": sum(len(watched.deltas) for watched in self.outcome.watched),
             "versions": [row.version for row in self.rows],
         }
