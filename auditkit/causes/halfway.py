@@ -23,11 +23,13 @@ from auditkit.causes.recorded import (
 )
 from auditkit.causes.search import Search, counted, last_name, listed, name_of
 from auditkit.causes.who import SPEAKS
-from auditkit.history.shadow import Replay
+from auditkit.history.shadow import Change, Replay, Step
 from auditkit.history.split import Statement, join, split
 
 #: So many beginnings of a migration are tried: those that fit best what is here.
 _TRIED = 3
+#: So much of a program's statement is quoted in a title.
+_WORDS = 60
 
 
 def partial_apply(search: Search) -> None:
@@ -95,7 +97,7 @@ class _Half:
     ) -> None:
         self.entry, self.replay, self.number = entry, replay, number
         self.step = replay.steps[number]
-        self.statements = [] if self.step.code else split(self.step.sql)
+        self.statements = self._sent() if self.step.code else split(self.step.sql)
         #: Of what several statements wrote to one catalog row.
         self._lines: dict[tuple[Key, str | None], int] = {}
         self.effects = [*effects, *self._altered_since(search, effects)]
@@ -110,6 +112,40 @@ class _Half:
                 undone |= {key} if search.holders(key) & undone else set()
             self.undone = {key: self.gone.pop(key) for key in undone}
         self.recorded_at_once = self._recorded_at_once(search)
+
+    def _sent(self) -> list[Statement]:
+        """What a program sent. Its lines run anyhow, so that the place of a statement stands for its line here.
+
+        Nothing if it ran in one transaction: then it cannot stop half-way.
+        """
+        used = self.replay.used.get(self.number)
+        sent = used.sent if used and not used.whole else ()
+        return [Statement(text, place, 0, len(text)) for place, (_, text) in enumerate(sent, 1)]
+
+    def _places(self, change: Change) -> tuple[int, list[int]]:
+        """Where the statement stands that made a change, and those that wrote its rows: their lines, or their places."""
+        lines = list(change.rows.values())
+        if not self.step.code:
+            return change.line or 0, lines
+        sent = self.replay.used[self.number].sent if self.statements else ()
+        places = {said: place for place, said in enumerate(sent, 1)}
+        first = {line: place for place, (line, _) in reversed([*enumerate(sent, 1)])}
+        return places.get((change.line or 0, change.statement or ""), 0), [
+            first[n] for n in lines if n in first
+        ]
+
+    def reached(self, done: int) -> str:
+        """How far it came, in words."""
+        if not self.step.code:
+            return f"{done} of {len(self.statements)} statements"
+        line, text = self.replay.used[self.number].sent[min(done, len(self.statements) - 1)]
+        return f"line {line}: {text if len(text) <= _WORDS else text[: _WORDS - 1] + '…'}"
+
+    def begun(self, done: int) -> Step:
+        """Its step, as it would be if it had failed after so many statements."""
+        if self.step.code:
+            return replace(self.step, stop=done)
+        return replace(self.step, sql=join(s.text for s in self.statements[:done]))
 
     def _altered_since(self, search: Search, effects: list[Effect]) -> Iterator[Effect]:
         """What lacks of a thing that the migration makes and then alters, and that is here as it was made."""
@@ -146,11 +182,12 @@ class _Half:
         change = next((c for c in self.replay.timeline[key] if c.step == self.number), None)
         if change is None:
             return 0
+        line, rows = self._places(change)
         if name is None and change.fact and len(change.rows) < 2 and not KINDS[key[0]].parents:
             about = self._about(key)  # what came after wrote its only row again: a GRANT
-            if about and about[0].line < (change.line or 0):
+            if about and about[0].line < line:
                 return about[0].line
-        return (min(change.rows.values(), default=None) if name is None else None) or change.line or 0
+        return (min(rows, default=0) if name is None else 0) or line
 
     def _recorded_at_once(self, search: Search) -> bool | None:
         """Whether what is here of it was written in the transaction of its ledger row; None if that cannot be told."""
@@ -178,7 +215,9 @@ class _Half:
             agree = sum(0 < line < following for line in self.there.values())
             agree += sum(line >= following for line in self.gone.values())
             found.append((agree + unknown, done))
-        return sorted(found, key=lambda pair: (-pair[0], pair[1]))
+        # A program has statements that do nothing here, its tool's COMMIT among them: it stopped at one that does.
+        stops = {line - 1 for line in self.gone.values()} if self.step.code else {done for _, done in found}
+        return sorted(found, key=lambda pair: (-pair[0], pair[1] not in stops, pair[1]))
 
     @property
     def clear(self) -> bool:
@@ -202,9 +241,9 @@ class _Half:
 
 def _one(search: Search, half: _Half, created: bool | None = None, never: bool = False) -> None:
     env, entry, there, gone = search.env, half.entry, half.there, half.gone
-    failed, whole = entry.state == "failed", len(half.statements)
+    failed = entry.state == "failed"
     if not failed and not (there and gone and half.statements):
-        return  # nothing of it is here, or all, or it is a program, which has no statements to count
+        return  # nothing of it is here, or all, or it is a program that runs in one transaction
     outcome, before, done = _best(search, half) if there else (None, [], 0)
     misfits = half.misfits(outcome, before) if outcome else []
     footprint = set(half.replay.footprint(half.number))
@@ -217,7 +256,7 @@ def _one(search: Search, half: _Half, created: bool | None = None, never: bool =
     ]
     if not failed and (misfits or not mine or (outcome is None and not half.clear)):
         return
-    stopped = f"{done} of {whole} statements"
+    stopped = half.reached(done)
     finding = search.add(
         "partial_apply",
         _confidence(search, half, created, never, outcome),
@@ -225,13 +264,13 @@ def _one(search: Search, half: _Half, created: bool | None = None, never: bool =
         if not there
         else f"{entry.label} failed in {env}, though all that it makes is there"
         if not gone
-        else f"{entry.label} stopped in {env} after {stopped}",
+        else f"{entry.label} stopped in {env} {'at' if half.step.code else 'after'} {stopped}",
         search.roots({*gone} or {d.key for d in mine}),
         entry=entry,
         deltas=search.claim(mine),
         evidence=[
             Evidence("ledger", _ledger_says(search, entry)),
-            *_replay_says(search, there, gone, stopped, outcome, bool(misfits)),
+            *_replay_says(search, half, stopped, outcome, bool(misfits)),
             *_ids_say(created),
             *_apart_says(half),
         ],
@@ -284,8 +323,7 @@ def _best(search: Search, half: _Half) -> tuple[Outcome | None, list[Delta], int
     before = laboratory.residual(applied.final)
     tried: list[tuple[int, Outcome, int]] = []
     for _, done in best[: 1 if half.undone else _TRIED]:
-        begun = replace(half.step, sql=join(s.text for s in half.statements[:done]))
-        outcome = laboratory.run([*first, begun, *rest])
+        outcome = laboratory.run([*first, half.begun(done), *rest])
         if outcome is None:
             break
         tried.append((len(half.misfits(outcome, before)), outcome, done))
@@ -323,13 +361,9 @@ def _ledger_says(search: Search, entry: Entry) -> str:
 
 
 def _replay_says(
-    search: Search,
-    there: dict[Key, int],
-    gone: dict[Key, int],
-    stopped: str,
-    outcome: Outcome | None,
-    left: bool,
+    search: Search, half: _Half, stopped: str, outcome: Outcome | None, left: bool
 ) -> Iterator[Evidence]:
+    there, gone = half.there, half.gone
     if there and gone:
         here = listed(name_of(k) for k in search.roots(there)[:5])
         says = f"{here}: as it leaves {'it' if len(there) == 1 else 'them'}; what its later statements make is not here."
@@ -337,7 +371,8 @@ def _replay_says(
     elif gone:
         yield Evidence("replay", f"It makes or changes {counted(len(gone), 'object')}, and none is here.")
     if outcome and not left:
-        says = f"Replaying {stopped} of it after what the ledger records gives exactly what is here."
+        part = f"it up to {stopped}," if half.step.code else f"{stopped} of it"
+        says = f"Replaying {part} after what the ledger records gives exactly what is here."
         yield Evidence("replay", says)
 
 

@@ -19,6 +19,7 @@ import tarfile
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -43,6 +44,8 @@ INSTALLED = "site-packages/"
 DRIVERS = Path(__file__).parent / "drivers"
 _URL = re.compile(r"(postgres(?:ql)?(?:\+\w+)?|postgis)://")
 _LAST_LINES = 4000
+#: What tools send outside of the migration's transaction without changing anything.
+_WRITES = re.compile(r"(?!\s*(?:select|show|set|begin|start|commit)\b)", re.IGNORECASE)
 
 
 class Session:
@@ -148,13 +151,14 @@ def run(
     answer = session.ask({**request, "path": str(session.place / (step.file or ""))})
     statements = [Statement(text, line, 0, len(text)) for line, text, _ in answer["statements"]]
     marks = [(xid, index) for index, (_, _, xid) in enumerate(answer["statements"]) if xid is not None]
+    whole = not any(_WRITES.match(statements[index].text) for _, index in marks)
     if (error := answer.get("error")) is None:
         if next_xid(reader) == before and not answer.get("nothing"):
             raise NotTheShadow(
                 f"{code.tool} ran {step.version}, and nothing changed in the shadow database: it worked elsewhere, "
                 "or recorded nothing; run nothing more before you know where"
             )
-        return after(runner, statements, None, marks, marked_since(runner, before))
+        return replace(after(runner, statements, None, marks, marked_since(runner, before)), whole=whole)
     message = redact(error["message"])
     if error["outside"] and session.asked == 1:
         raise ToolFailed(

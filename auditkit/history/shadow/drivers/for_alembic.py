@@ -70,6 +70,8 @@ class Tool:
         raw = connection.connection
         auto = bool(getattr(raw.dbapi_connection, "autocommit", False))
         own = raw.cursor()
+        if connection.dialect.paramstyle in ("format", "pyformat"):
+            statement = statement.replace("%%", "%")
         self.pending.append(self.recorder.before(statement, own, auto))
         own.close()
 
