@@ -17,7 +17,7 @@ from auditkit.audit.reading import scope_of
 from auditkit.catalog.capture import capture
 from auditkit.config import Settings, Source
 from auditkit.connect import describe, parse, reason
-from auditkit.errors import ConfigError, ConnectionFailed, Unreadable
+from auditkit.errors import ConfigError, ConnectionFailed, ServerFailed, Unreadable
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
 from auditkit.history.shadow.code import code_of, text_of
@@ -64,6 +64,8 @@ def apply(
         Stopped: it was not carried out to its end; the message says where it stands.
         Held: somebody else is at work there.
     """
+    import psycopg
+
     settings = settings or config.load(config_file or None)
     source = _checked(plan, to, confirmed, settings)
     migrations = migrations_of(settings)
@@ -74,18 +76,25 @@ def apply(
         def open_session() -> psycopg.Connection[Any]:
             return lifeline.watch(session(source), lambda: session(source))
 
-        return _applied(
-            plan,
-            open_session,
-            settings,
-            migrations,
-            resume=resume,
-            rollback=rollback,
-            lock_timeout=lock_timeout,
-            attempts=attempts,
-            command=command,
-            tell=tell,
-        )
+        try:
+            return _applied(
+                plan,
+                open_session,
+                settings,
+                migrations,
+                resume=resume,
+                rollback=rollback,
+                lock_timeout=lock_timeout,
+                attempts=attempts,
+                command=command,
+                tell=tell,
+            )
+        except (psycopg.Error, ServerFailed) as error:
+            why = reason(error) if isinstance(error, psycopg.Error) else "the session was ended"
+            raise ConnectionFailed(
+                f"{plan.environment}: the connection was lost ({why}) before a step was begun; nothing was run now; "
+                "try again"
+            ) from None
 
 
 def _applied(
@@ -289,7 +298,14 @@ def look_at(
     connection: psycopg.Connection[Any], name: str, settings: Settings, migrations: Migrations
 ) -> str:
     """The fingerprint of the environment as this session sees it, what it has not committed yet included."""
-    snapshot = capture(connection, name=name, edges=False, workers=1)
+    try:
+        snapshot = capture(connection, name=name, edges=False, workers=1)
+    except Unreadable as error:
+        if "transaction is aborted" not in str(error):
+            raise
+        raise Unreadable(
+            f"{name}: cannot be read now: another session holds a lock on a table of it; try again when it is done"
+        ) from None
     if not snapshot.complete:
         why = "; ".join(note["why"] for note in snapshot.manifest["not_checked"])
         raise Unreadable(f"{name}: cannot be read completely: {why}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from auditkit.connect import SESSION, redact
-from auditkit.errors import AuditError, ConfigError, ServerFailed, Unreadable
+from auditkit.errors import AuditError, ConfigError, ConnectionFailed, ServerFailed, Unreadable
 from auditkit.history.shadow.running import Error, excerpt, execute
 from auditkit.history.split import first_word
 from auditkit.resolve.commands import Ended, at_work
@@ -213,10 +213,10 @@ class Runner:
             self._settle(connection)
             return self.look(connection)
 
-    @staticmethod
-    def _settle(connection: psycopg.Connection[Any]) -> None:
+    def _settle(self, connection: psycopg.Connection[Any]) -> None:
         """Settings for reading the catalog, until the transaction ends."""
-        words = {name: value for name, value in SESSION.items() if name != _READ_ONLY} | {"lock_timeout": "0"}
+        words = {name: value for name, value in SESSION.items() if name != _READ_ONLY}
+        words["lock_timeout"] = f"{max(self.lock_timeout, 1)}ms"
         connection.execute(
             "SELECT " + ", ".join("pg_catalog.set_config(%s, %s, true)" for _ in words),
             [word for pair in words.items() for word in pair],
@@ -264,7 +264,10 @@ class Runner:
                 self._retried(way, lambda: self._whole(way))
             else:
                 self._by_statement(way, resumed)
-        except (ServerFailed, Unreadable, psycopg.Error):
+        except Unreadable as error:
+            self.session.close()
+            raise self._stop(way, str(error), known=False) from None
+        except (ConnectionFailed, ServerFailed, psycopg.Error):
             self.session.close()
             raise self._stop(way, "the connection was lost", known=False) from None
         except Unwritable as error:
@@ -339,7 +342,11 @@ class Runner:
         if error := execute(self.session, "RESET ROLE; SET CONSTRAINTS ALL IMMEDIATE"):
             return error
         self._settle(self.session)
-        if self.look(self.session) != way.after:
+        try:
+            here = self.look(self.session)
+        except Unreadable as error:  # somebody holds a table so that not even its definition can be read
+            return Error("55P03", str(error), 0)
+        if here != way.after:
             execute(self.session, "ROLLBACK")
             raise self._stop(
                 way, "the environment would not be what the rehearsal led to (it was changed meanwhile?)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -62,9 +63,22 @@ def fill(connection: psycopg.Connection[Any]) -> Contents:
                 _insert(connection, table, columns.get(oid, []), n, word) for word in [None, *known, ""]
             ):
                 break
+    _advance(connection)
     connection.execute("RESET session_replication_role")
     connection.execute("RESET client_min_messages")
     return contents(connection)
+
+
+def _advance(connection: psycopg.Connection[Any]) -> None:
+    """Sequences that number rows go on after those that are there."""
+    import psycopg
+
+    owned = """
+        SELECT DISTINCT s.oid::regclass::text FROM pg_class s JOIN pg_depend d ON d.objid = s.oid
+        WHERE s.relkind = 'S' AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')"""
+    for (name,) in connection.execute(owned).fetchall():
+        with contextlib.suppress(psycopg.Error):  # two numbers are more than it has
+            connection.execute("SELECT nextval(%s::regclass), nextval(%s::regclass)", [name, name])
 
 
 def _near(word: str) -> list[str]:
