@@ -729,14 +729,154 @@ def _short(value: Any, width: int = 160) -> str:
 
 @cli.command()
 @click.argument("environments", nargs=-1)
+@click.option("--baseline", default="migrations", show_default=True, metavar="SOURCE", help="What was meant.")
+@click.option("--only-new", is_flag=True, help="Alert only about what is new or gone since the last check.")
+@click.option("--webhook-env", metavar="NAME", help="The variable that holds a webhook's address (Slack's JSON).")
+@click.option("--alert-file", metavar="FILE", help="Where alerts go, too: .jsonl (a line each) or .md (the last one).")
+@click.option(
+    "--github/--no-github", default=None, help="Job summary and annotations (default: if GitHub Actions runs it)."
+)
+@click.option("--no-alerts", is_flag=True, help="Alert nobody.")
+@click.option("--fresh", is_flag=True, help="Explain everything anew, whatever an earlier check knows.")
 @_gate_options
 @_json_option
 @click.pass_context
 def check(
-    ctx: click.Context, environments: tuple[str, ...], fail_on: str | None, warn_only: bool, as_json: bool
+    ctx: click.Context,
+    environments: tuple[str, ...],
+    baseline: str,
+    only_new: bool,
+    webhook_env: str | None,
+    alert_file: str | None,
+    github: bool | None,
+    no_alerts: bool,
+    fresh: bool,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
 ) -> None:
-    """The daily check: one line per environment (default: all of them)."""
-    _audit(ctx, environments or ("all",), "migrations", fail_on, warn_only, as_json, brief=True)
+    """The daily check: what changed, what is wrong, and whether everything could be looked at.
+
+    ENVIRONMENTS are names and groups of auditkit.toml (default: all of them). Where nothing changed since an earlier
+    check, a reading of the catalog is enough. Alerts go where [alerts] says, also with --warn-only.
+    """
+    from auditkit import audit
+    from auditkit.report import last_check
+    from auditkit.report.alerts import notice_of, refused, send
+    from auditkit.report.alerts.files import checked as checked_file
+    from auditkit.report.checked import checked, next_step
+
+    settings = _settings(ctx)
+    alerts = settings.alerts
+    changes: dict[str, Any] = {
+        "webhook_env": config.variable_name(webhook_env, "--webhook-env"),
+        "file": Path(alert_file) if alert_file else None,
+        "github": github,
+        "when": "news" if only_new else None,
+    }
+    alerts = replace(alerts, **{key: value for key, value in changes.items() if value is not None})
+    if alerts.file:
+        checked_file(alerts.file)
+    try:
+        with _progress(ctx) as progress:
+            result = audit.check(
+                environments or "all",
+                baseline=baseline,
+                settings=settings,
+                fail_on=fail_on,
+                remember=not fresh,
+                progress=progress,
+            )
+    except AuditError as error:
+        if not no_alerts and not sys.stderr.isatty():  # nobody may be there to read it
+            _alerted(send(refused(str(error), ""), alerts))
+        raise
+    known = last_check.load(settings.out_dir)
+    document = last_check.since(result.document, known)
+    problem = last_check.save(settings.out_dir, document, known)
+    told = [] if no_alerts else send(notice_of(document), alerts)
+    document["check"]["alerts"] = told
+    unread = [e for e in document["environments"] if e["fingerprint"] is None]
+    if as_json:
+        _print_json(document)
+    elif len(unread) == len(document["environments"]) == len(document["not_checked"]) == 1:
+        _alerted(told)  # the only one there is: its reason is all there is to say
+        item = document["not_checked"][0]
+        raise AuditError(f"{item['environment']}: {item['why']}; {item['fix']}")
+    else:
+        _banner(document)
+        for text, colour in checked(document):
+            click.echo(click.style(text, fg=colour) if colour else text, color=_colour())
+    _not_checked(document)
+    if problem:
+        click.echo(problem, err=True)
+    _alerted(told)
+    if not as_json and (step := next_step(document)):
+        click.echo(f"next: {step}")
+    if code := _exit_code(document["verdict"], warn_only):
+        raise click.exceptions.Exit(code)
+
+
+def _banner(document: dict[str, Any]) -> None:
+    verdict = document["verdict"]
+    banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
+    click.echo(f"{banner}  {document['headline']}", color=_colour())
+
+
+def _not_checked(document: dict[str, Any]) -> None:
+    for item in document["not_checked"]:
+        name = f"{item['environment']}: " if item.get("environment") else ""
+        click.echo(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}", err=True)
+
+
+def _alerted(results: list[dict[str, Any]]) -> None:
+    """An alert that failed is said, and changes nothing else."""
+    for result in results:
+        if result["failed"]:
+            click.echo(f"alert not sent: {result['says']}", err=True)
+
+
+@cli.command()
+@click.argument("environments", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="Also migrations that agree everywhere; no list is cut.")
+@_gate_options
+@_json_option
+@click.pass_context
+def fleet(
+    ctx: click.Context,
+    environments: tuple[str, ...],
+    everything: bool,
+    fail_on: str | None,
+    warn_only: bool,
+    as_json: bool,
+) -> None:
+    """All environments in one matrix: migrations and drifted objects, groups, promotion order.
+
+    ENVIRONMENTS are names and groups of auditkit.toml (default: all of them). Exits 1 for findings as `check` does, and
+    when an environment has what an earlier one of the order lacks.
+    """
+    from auditkit import audit
+    from auditkit.report.checked import matrix
+    from auditkit.report.fleet import fleet_of
+
+    settings = _settings(ctx)
+    with _progress(ctx) as progress:
+        result = audit.check(
+            environments or "all", settings=settings, fail_on=fail_on, command="auditkit fleet", progress=progress
+        )
+    document = fleet_of(result.document)
+    if as_json:
+        _print_json(document)
+    else:
+        _banner(document)
+        for text, colour in matrix(document, everything=everything):
+            click.echo(click.style(text, fg=colour) if colour else text, color=_colour())
+    _not_checked(document)
+    code = _exit_code(document["verdict"], warn_only)
+    if document["violations"] and not code and not warn_only:
+        code = 1
+    if code:
+        raise click.exceptions.Exit(code)
 
 
 @cli.command()

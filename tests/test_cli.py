@@ -451,11 +451,12 @@ def test_check(run: Run) -> None:
     )
     answer = run("check", "production", "staging")
     assert answer.code == 1
-    assert answer.out.splitlines()[1:] == [
+    environments, findings = answer.out.splitlines()[1:3], answer.out.splitlines()[3:]
+    assert environments == [
         "  production: 2 findings, 4 applied, 1 pending",
         "  staging: 0 findings, 5 applied, 0 pending",
-        "next: auditkit explain production",
     ]
+    assert [text.partition("  ")[0] for text in findings] == ["HIGH", "MEDIUM", "next: auditkit explain production"]
     assert causes(valid(run("check", "production", "staging", "--json"))) == {BY_HAND, MISSING}
 
 

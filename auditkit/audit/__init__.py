@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from auditkit.audit.applying import apply
     from auditkit.audit.blaming import blame, describe
+    from auditkit.audit.checking import check
     from auditkit.audit.deployment import verify
     from auditkit.audit.explaining import explain
     from auditkit.audit.gating import preflight
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "apply",
     "blame",
+    "check",
     "describe",
     "diff",
     "explain",
@@ -44,6 +46,7 @@ __all__ = [
 _HOME = {
     "apply": "applying",
     "blame": "blaming",
+    "check": "checking",
     "describe": "blaming",
     "diff": "reading",
     "explain": "explaining",
