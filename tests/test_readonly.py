@@ -85,6 +85,7 @@ COMMANDS = {
     "diff": ["diff", "reader", "auditor"],
     "diff with migrations": ["diff", "migrations", "reader"],
     "check": ["check", "reader"],
+    "fleet": ["fleet", "reader"],
     "explain": ["explain", "reader"],
     "explain with a baseline": ["explain", "reader", "--baseline", "auditor"],
     "report root_cause": ["report", "root_cause", "-e", "reader"],
