@@ -302,7 +302,7 @@ def test_a_hand_and_a_skipped_migration_on_one_table_are_told_apart_by_attribute
         TABLE: {"row_security": True, "grants": None}, POLICY: "using (mine)"}}  # fmt: skip
     found = findings(files, actual, ledger=["1", "2", "3", "4"])
     assert sorted(told(found)) == [
-        ("manual_change", "5", [TABLE]), ("missing_migration", "5", [TABLE, POLICY]),
+        ("manual_change", "1", [TABLE]), ("missing_migration", "5", [TABLE, POLICY]),
     ]  # fmt: skip
     assert [[d.attribute for d in f.deltas] for f in found if f.cause == "manual_change"] == [["grants"]]
 

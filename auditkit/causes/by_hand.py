@@ -40,7 +40,7 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
     deltas = search.open[key]
     missing, unexpected = (any(d.change == c for d in deltas) for c in ("missing", "unexpected"))
     evidence = [_content_evidence(search, key, missing, unexpected), *_xmin_evidence(search, key)]
-    culprit, group = search.definer(key), [key, *rest]
+    culprit, group = search.definer(key, [d.attribute for d in deltas if d.attribute]), [key, *rest]
     mention = None if missing else _unreplayed(search, group, unexpected)
     if mention and _joined(search, mention[0], group):
         return
@@ -89,7 +89,7 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
             )
             alternatives.append(("partial_apply", says))
             break
-    if known and not search.calibration.exact:
+    if known:
         alternatives += _not_excluded(search, key)
     search.add(
         "manual_change" if known else "unknown",
@@ -116,18 +116,28 @@ def _lacked(search: Search, key: Key) -> list[Entry]:
 
 
 def _not_excluded(search: Search, key: Key) -> Iterator[tuple[str, str]]:
-    """What would look the same where neither transaction ids nor the ledger tell: another order, another text."""
+    """What would look the same as far as transaction ids and the ledger tell: another order, another text."""
     case, actual = search.case, search.actual(key)
     replay = case.applied or case.intended
     states = [c.fact for c in replay.timeline.get(key, ())[:-1]] if replay else []
-    if not case.ordered and actual and any(search.same(state, actual) for state in states if state):
+    exact, earlier = search.calibration.exact, any(search.same(s, actual) for s in states if s and actual)
+    if not exact and not case.ordered and (earlier or all(map(_reordered, search.open[key]))):
         yield (
             "out_of_order",
-            "It is as an earlier migration left it, which may have been applied later than the files say.",
+            "It is as an earlier migration left it, which may have been applied later than the files say."
+            if earlier
+            else "It has what the migrations give it in another order, which may be that of their application.",
         )
     writer = search.writer(key)
-    if writer and writer[0].applied is not None and writer[0].content is None:
+    touched = exact and (search.calibration.foreign(actual) or search.open[key][0].change == "unexpected")
+    if writer and writer[0].recorded and writer[0].content is None and not touched:
         yield "edited_after_apply", f"{writer[0].label} may have had another text when it was applied."
+
+
+def _reordered(delta: Delta) -> bool:
+    """Whether both sides have the same, in another order: the labels of an enum."""
+    left, right = delta.left, delta.right
+    return isinstance(left, tuple) and isinstance(right, tuple) and sorted(left) == sorted(right)
 
 
 def _without_ledger(search: Search, key: Key, rest: list[Key]) -> None:
@@ -249,6 +259,8 @@ def _own_writer(search: Search, key: Key) -> Entry | None:
         return None
     if any(x not in by_xid for x in actual.xmins):
         return None
+    if all(d.attribute == "comment" and d.right is None for d in search.open[key]):
+        return None  # a comment has a row of its own, which is gone
     writers = {e.label: e for x in actual.xmins for e in by_xid[x]}
     if any(d.change == "unexpected" for d in search.open[key]):
         return next(iter(writers.values())) if len(writers) == 1 else None

@@ -17,6 +17,7 @@ from auditkit.causes.recorded import (
     independent,
     lasting_effects,
     pending_effects,
+    perhaps_late,
     predicted,
     touched_since,
     untouched_since,
@@ -58,17 +59,43 @@ def recorded_in_part(search: Search) -> None:
             continue
         effects = list(lasting_effects(search, applied, entry))
         half = _Half(search, entry, applied, entry.applied or 0, effects)
-        if not (half.there and half.gone and half.clear) or half.recorded_at_once is True:
+        if not (half.there and half.gone):
             continue
         lacking = [e for e in half.effects if e[2] is False and e[0] in half.gone]
         made = {key for key, name, _ in lacking if name is None and search.actual(key) is None}
         created = ran_by_oids(search.case, entry, search.calibration, made) if made else None
+        if half.recorded_at_once and created is False and entry.content is None:
+            _another_text(search, entry, made)
+        if half.recorded_at_once or not half.clear:
+            continue
         several = len(independent(search, lacking))
         never = created is False or untouched_since(search, entry, lacking)
         doubtful = several < 2 or touched_since(search, lacking) or several <= len(search.roots(half.undone))
         if created or (not never and doubtful and half.recorded_at_once is None):
             continue
         _one(search, half, created, never)
+
+
+def _another_text(search: Search, entry: Entry, made: set[Key]) -> None:
+    """A migration that ran to its end, in the transaction that recorded it, and did not make all that it makes now."""
+    search.add(
+        "edited_after_apply",
+        "consistent",
+        f"{entry.label} was edited after {search.env} had applied it",
+        search.roots(made & search.open.keys()),
+        entry=entry,
+        deltas=search.take(made & search.open.keys()),
+        evidence=[
+            Evidence(
+                "xmin",
+                "What is here of it was written in the transaction that recorded it: it ran to its end.",
+            ),
+            *_ids_say(False, "what lacks was never created here"),
+        ],
+        alternatives=[
+            ("manual_change", "What lacks may have been dropped by hand, if few ids of objects were used.")
+        ],
+    )
 
 
 def perhaps_stopped(search: Search, entry: Entry, lacking: list[Key]) -> bool:
@@ -247,12 +274,18 @@ def _one(search: Search, half: _Half, created: bool | None = None, never: bool =
     outcome, before, done = _best(search, half) if there else (None, [], 0)
     misfits = half.misfits(outcome, before) if outcome else []
     footprint = set(half.replay.footprint(half.number))
+    without = search.case.applied.final if search.case.applied and not there else None
+    state = outcome.final if outcome else without
     mine = [
         d
         for key, deltas in search.open.items()
-        if key in footprint or (outcome and _of_the_base(half.replay, key))
+        if key in footprint or _of_the_base(half.replay, key)
         for d in deltas
-        if (predicted(search, d, outcome.final) if outcome else d.key in gone)
+        if (
+            d.key in gone
+            if state is None or (outcome is None and key in footprint)
+            else predicted(search, d, state)
+        )
     ]
     if not failed and (misfits or not mine or (outcome is None and not half.clear)):
         return
@@ -278,7 +311,10 @@ def _one(search: Search, half: _Half, created: bool | None = None, never: bool =
         if failed or never
         else [("manual_change", "What is there of it may have been typed in by hand.")]
         if entry.applied is None
-        else [("manual_change", "What its last statements make may have been undone by hand.")],
+        else [
+            ("manual_change", "What its last statements make may have been undone by hand."),
+            *perhaps_late(search, half.replay, entry, [*gone]),
+        ],
     )
     if outcome:
         finding.proof = proof(f"{entry.label} ran no further than {stopped}", before, outcome)
@@ -335,13 +371,12 @@ def _best(search: Search, half: _Half) -> tuple[Outcome | None, list[Delta], int
     return outcome, before, done
 
 
-def _ids_say(created: bool | None) -> Iterator[Evidence]:
+def _ids_say(
+    created: bool | None, what: str = "what its last statements create was never created here"
+) -> Iterator[Evidence]:
     if created is False:
-        yield Evidence(
-            "object ids",
-            "Too few object ids were used between the migrations before and after it: "
-            "what its last statements create was never created here.",
-        )
+        says = f"Too few object ids were used between the migrations before and after it: {what}."
+        yield Evidence("object ids", says)
 
 
 def _apart_says(half: _Half) -> Iterator[Evidence]:

@@ -135,10 +135,12 @@ def _rewritten(search: Search, row: Row, replay: Replay) -> bool:
     if here.rows.get("pg_attrdef") == row.xid:
         return True
     missing = {(oid, number) for oid, number, _ in search.case.actual.physical.get("missing", ())}
-    made = next((c for c in replay.timeline.get(row.key, ()) if c.fact is not None), None)
+    states = [*search.renamed_from(replay, row.key), *replay.timeline.get(row.key, ())]
+    made = min((c for c in states if c.fact is not None), key=lambda c: c.step, default=None)
     statement = (_said(replay, made, "pg_attribute") if made else "").lower()
     domain = search.case.actual.get("type", str(meant.attributes.get("type"))) is not None
-    valued = domain or "default" in statement or statement.endswith("…")
+    given = made is not None and made.fact is not None and made.fact.attributes.get("default") is not None
+    valued = domain or given or "default" in statement or statement.endswith("…")
     return valued and not statement.startswith("create") and (here.oid, here.subid) not in missing
 
 

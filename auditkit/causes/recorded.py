@@ -572,7 +572,7 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
         evidence=evidence,
         alternatives=[] if outcome and untouched else [
             ("manual_change", "Somebody may have undone every part of it by hand."),
-            *_perhaps_late(search, replay, entry, keys),
+            *perhaps_late(search, replay, entry, keys),
         ],
     )  # fmt: skip
     if outcome:
@@ -595,7 +595,7 @@ def untouched_since(search: Search, entry: Entry, effects: list[Effect]) -> bool
     return bool(effects)
 
 
-def _perhaps_late(search: Search, replay: Replay, entry: Entry, keys: list[Key]) -> Iterator[tuple[str, str]]:
+def perhaps_late(search: Search, replay: Replay, entry: Entry, keys: list[Key]) -> Iterator[tuple[str, str]]:
     """Without a recorded order: an earlier migration that left the same may have been run after it."""
     for key in () if search.case.ordered or entry.applied is None else keys:
         before = replay.last_writer(key, before=entry.applied)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.kinds import KINDS
@@ -52,10 +52,13 @@ class Search:
     def entries(self, wanted: Callable[[Entry], bool]) -> list[Entry]:
         return [entry for entry in self.case.entries if wanted(entry)]
 
-    def writer(self, key: Key) -> tuple[Entry, Change] | None:
-        """The migration that last defined *key* according to the files, and where: of what is gone, its CREATE."""
+    def writer(self, key: Key, attributes: Collection[str] = ()) -> tuple[Entry, Change] | None:
+        """The migration that last defined *key* according to the files, and where: of what is gone, its CREATE.
+
+        With *attributes*, who last said one of these: CREATE says all, ALTER what it changes.
+        """
         replay = self.case.intended
-        change = self._last_defined(key)
+        change = self._last_defined(key, frozenset(attributes))
         if replay and self.actual(key) is None:
             creating = (
                 c
@@ -72,20 +75,22 @@ class Search:
         past = self._pasts.setdefault(id(replay), Past(replay))
         return [change for name, change in past.of(key) if name != key]
 
-    def _last_defined(self, key: Key) -> Change | None:
+    def _last_defined(self, key: Key, attributes: frozenset[str]) -> Change | None:
         """The last change of *key*, but for those that only moved it: an earlier column was dropped."""
         changes = self.case.intended.timeline.get(key, []) if self.case.intended else []
         if self.actual(key) is not None and changes and changes[-1].fact is None:
             changes = changes[:-1]  # what took it away, or gave it another name, has not run here
         moved = {KINDS[key[0]].ordinal} if key[0] in KINDS else set()
         for before, change in zip(reversed(changes[:-1]), reversed(changes), strict=False):
-            if not self.differing(before.fact, change.fact) <= moved:
+            differing = self.differing(before.fact, change.fact)
+            said = (change.statement or "").lower().startswith("create")
+            if not differing <= moved and (not attributes or said or differing & {*attributes, None}):
                 return change
         return changes[0] if changes else None
 
-    def definer(self, key: Key) -> Culprit | None:
-        """Where the files last define *key*."""
-        writer = self.writer(key)
+    def definer(self, key: Key, attributes: Collection[str] = ()) -> Culprit | None:
+        """Where the files last define *key*, or one of its *attributes*."""
+        writer = self.writer(key, attributes)
         if writer is None:
             return None
         entry, change = writer
