@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog.capture import capture
-from auditkit.catalog.snapshot import Snapshot
+from auditkit.catalog.snapshot import Key, Snapshot
 from auditkit.config import Settings, Source
 from auditkit.connect import connect
 from auditkit.errors import AuditError, ConfigError
@@ -27,10 +27,18 @@ if TYPE_CHECKING:
 # imported where it is used.
 
 
-def take(source: Source, settings: Settings, *, logs: bool = False, progress: Tell = silent) -> Snapshot:
+def take(
+    source: Source,
+    settings: Settings,
+    *,
+    logs: bool = False,
+    evidence: bool = True,
+    progress: Tell = silent,
+) -> Snapshot:
     """A snapshot of *source*: captured, loaded, or the end state of a replay of the migrations.
 
-    With *logs* the files of the server's log that the settings name are heard as well.
+    With *logs* the files of the server's log that the settings name are heard as well; without *evidence* nothing
+    but facts and ledgers is read, which is enough to compare them.
 
     Raises:
         ConnectionFailed, Unreadable, SnapshotCorrupt, ConfigError, ServerFailed: in one line each.
@@ -53,7 +61,7 @@ def take(source: Source, settings: Settings, *, logs: bool = False, progress: Te
         return loaded
     if source.type == "live":
         progress(0, 1, f"Reading {source.name}")
-        return _capture(source)
+        return _capture(source, evidence=evidence)
     return _end_state(source, settings, None, progress)[0].final
 
 
@@ -79,15 +87,19 @@ def _end_state(
     return result, base
 
 
-def _capture(source: Source) -> Snapshot:
+def _capture(source: Source, *, evidence: bool) -> Snapshot:
     """Catalog and ledgers of a live environment, over short read-only sessions."""
     with connect(source.conninfo, name=source.name) as connection:
         snapshot = capture(connection, name=source.name, conninfo=source.conninfo)
+        from auditkit.history import ledgers
+
+        snapshot.ledgers = ledgers.read_ledgers(connection)
+        if not evidence:
+            return snapshot
         from auditkit.catalog import access, physical
-        from auditkit.history import ledgers, witnesses
+        from auditkit.history import witnesses
 
         snapshot.manifest["access"] = access.read(connection)
-        snapshot.ledgers = ledgers.read_ledgers(connection)
         snapshot.physical = physical.read(connection, snapshot)
         snapshot.manifest["witnesses"] = witnesses.read(connection, snapshot)
     return snapshot
@@ -139,7 +151,9 @@ def diff(
     Raises:
         ConfigError: *safe* was asked for, and a statement deletes data; or a rename names what is not there.
     """
-    sides = compared_sides(left, right, settings, progress, lenient=True)
+    # Hazards are told from what was seen besides.
+    asked = sql or safe or prove or online
+    sides = compared_sides(left, right, settings, progress, lenient=True, evidence=asked)
     compared = sides.compared
     both = (sides.left, sides.right)
     not_checked = [{"environment": s.manifest["name"], **n} for s in both for n in s.manifest["not_checked"]]
@@ -156,7 +170,7 @@ def diff(
         "unmodelled": [{"environment": s.manifest["name"], **u} for s in both for u in s.unmodelled],
         "not_checked": not_checked,
     }
-    if sql or safe or prove or online:
+    if asked:
         from auditkit.resolve import script
 
         steps = sides.steps(renames, guess=guess_renames, online=online)
@@ -215,15 +229,24 @@ def _compared(left: Snapshot, right: Snapshot, scope: Scope, base: Base | None) 
 
 
 def compared_sides(
-    left: Source, right: Source, settings: Settings, progress: Tell = silent, *, lenient: bool = False
+    left: Source,
+    right: Source,
+    settings: Settings,
+    progress: Tell = silent,
+    *,
+    lenient: bool = False,
+    evidence: bool = True,
 ) -> Sides:
-    """Both sources as snapshots that can be compared, and how they differ; see ``Scope`` for *lenient*."""
+    """Both sources as snapshots that can be compared, and how they differ; see ``Scope`` for *lenient*, ``take`` for
+    *evidence*."""
     sources = (left, right)
     databases = [source for source in sources if source.type != "migrations"]
     if any(source.type == "live" for source in sources):
         import psycopg  # noqa: F401  (first of all: the rest is imported while the servers answer)
     with ThreadPoolExecutor(max_workers=2) as pool:
-        waiting = [pool.submit(take, source, settings, progress=progress) for source in databases]
+        waiting = [
+            pool.submit(take, source, settings, evidence=evidence, progress=progress) for source in databases
+        ]
         # Needed only once the snapshots are there.
         from auditkit.catalog.compare import compare  # noqa: F401
         from auditkit.history import ledgers, platform  # noqa: F401
@@ -285,17 +308,22 @@ def scope_of(settings: Settings, *snapshots: Snapshot) -> Scope:
     """What is compared: all but the platform's own schemas, the ledger, and what the settings exclude."""
     from auditkit.catalog.compare import Scope
     from auditkit.history import ledgers, platform
-    from auditkit.history.witnesses import ddl_log
 
     managed: frozenset[str] = frozenset()
     if any(platform.is_supabase(snapshot) for snapshot in snapshots):
         managed = frozenset(platform.MANAGED_SCHEMAS)
     tables = {table for s in snapshots for r in s.ledgers for table in ledgers.own_tables(r)}
-    # A log of changes is no change: its schema is counted as managed, like a platform's.
-    logs = {place[0] for s in snapshots if (place := ddl_log.place(s))}
+    # A log of changes, which event triggers write, is no change: its schema is counted as managed, like a platform's.
+    logs: set[str] = set()
+    own_triggers: frozenset[Key] = frozenset()
+    if any("event trigger" in s.tables for s in snapshots):
+        from auditkit.history.witnesses import ddl_log
+
+        logs = {place[0] for s in snapshots if (place := ddl_log.place(s))}
+        own_triggers = frozenset(key for s in snapshots for key in ddl_log.triggers(s))
     return Scope(
         managed=managed | logs,
-        apart=frozenset(key for s in snapshots for key in ddl_log.triggers(s)),
+        apart=own_triggers,
         still_compared=platform.USERS_KINDS,
         ledgers=frozenset(tables),
         schemas=frozenset(settings.schemas),
