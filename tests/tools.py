@@ -18,6 +18,7 @@ import subprocess
 import sys
 import sysconfig
 import threading
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,7 @@ DBMATE = "2.37.0"
 AXE = "4.14.1"
 #: The last version whose package has the jars.
 LIQUIBASE = "4.28.1"
+PGSERVER = "0.1.4"
 #: The last build of each major version.
 POSTGRES = {
     12: "12.22.0-beta.15",
@@ -87,6 +89,24 @@ def postgres_binaries(major: int) -> Binaries:
             (package / "hydrated").touch()
     minor = int(version.split(".")[1])
     return Binaries(package / "native" / "bin", major * 10000 + minor, f"@embedded-postgres {version}")
+
+
+def complete_postgres() -> Binaries:
+    """PostgreSQL 16 with all its programs, those that pg_upgrade needs of the older side among them, from PyPI."""
+    home = CACHE / "pypi" / f"pgserver-{PGSERVER}"
+    with _only_one(home):
+        if not (home / "complete").exists():
+            shutil.rmtree(home, ignore_errors=True)
+            home.mkdir(parents=True)
+            wheel = [f"pgserver=={PGSERVER}", "--no-deps", "--only-binary=:all:", "--python-version=3.11"]
+            run([sys.executable, "-m", "pip", "download", "-q", *wheel, "-d", "."], cwd=home)
+            (file,) = home.glob("*.whl")
+            with zipfile.ZipFile(file) as archive:
+                archive.extractall(home)
+            for program in (home / "pgserver" / "pginstall" / "bin").iterdir():
+                _executable(program)
+            (home / "complete").touch()
+    return Binaries(home / "pgserver" / "pginstall" / "bin", 160002, f"pgserver wheel {PGSERVER}")
 
 
 def node(script: str, *arguments: str, packages: dict[str, str], cwd: Path) -> str:
