@@ -731,10 +731,16 @@ def _short(value: Any, width: int = 160) -> str:
 @click.argument("environments", nargs=-1)
 @click.option("--baseline", default="migrations", show_default=True, metavar="SOURCE", help="What was meant.")
 @click.option("--only-new", is_flag=True, help="Alert only about what is new or gone since the last check.")
-@click.option("--webhook-env", metavar="NAME", help="The variable that holds a webhook's address (Slack's JSON).")
-@click.option("--alert-file", metavar="FILE", help="Where alerts go, too: .jsonl (a line each) or .md (the last one).")
 @click.option(
-    "--github/--no-github", default=None, help="Job summary and annotations (default: if GitHub Actions runs it)."
+    "--webhook-env", metavar="NAME", help="The variable that holds a webhook's address (Slack's JSON)."
+)
+@click.option(
+    "--alert-file", metavar="FILE", help="Where alerts go, too: .jsonl (a line each) or .md (the last one)."
+)
+@click.option(
+    "--github/--no-github",
+    default=None,
+    help="Job summary and annotations (default: if GitHub Actions runs it).",
 )
 @click.option("--no-alerts", is_flag=True, help="Alert nobody.")
 @click.option("--fresh", is_flag=True, help="Explain everything anew, whatever an earlier check knows.")
@@ -838,7 +844,9 @@ def _alerted(results: list[dict[str, Any]]) -> None:
 
 @cli.command()
 @click.argument("environments", nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="Also migrations that agree everywhere; no list is cut.")
+@click.option(
+    "--all", "everything", is_flag=True, help="Also migrations that agree everywhere; no list is cut."
+)
 @_gate_options
 @_json_option
 @click.pass_context
@@ -862,7 +870,11 @@ def fleet(
     settings = _settings(ctx)
     with _progress(ctx) as progress:
         result = audit.check(
-            environments or "all", settings=settings, fail_on=fail_on, command="auditkit fleet", progress=progress
+            environments or "all",
+            settings=settings,
+            fail_on=fail_on,
+            command="auditkit fleet",
+            progress=progress,
         )
     document = fleet_of(result.document)
     if as_json:
@@ -877,6 +889,79 @@ def fleet(
         code = 1
     if code:
         raise click.exceptions.Exit(code)
+
+
+@cli.command()
+@click.argument("form", metavar="FORMAT", type=click.Choice(("github", "cron", "systemd", "kubernetes")))
+@click.argument("environments", nargs=-1)
+@click.option("--at", metavar="HH:MM", help="When (default: 06:00).")
+@click.option("--days", metavar="DAYS", help="daily (default), weekdays, mon-fri, mon,wed …")
+@click.option(
+    "--timezone", metavar="ZONE", help="Europe/Berlin … (default: UTC at GitHub, else the machine's)."
+)
+@click.option(
+    "--install", metavar="COMMAND", help="What installs auditkit there (default: pip install auditkit)."
+)
+@click.option("--image", metavar="IMAGE", help="kubernetes: the image with the repository and auditkit.")
+@click.option("--user", metavar="USER", help="cron (for /etc/cron.d) and systemd: who runs it.")
+@click.option("--env-file", metavar="FILE", help="cron and systemd: a file that sets the secrets.")
+@click.option("--only-new", is_flag=True, help="Alert only about what is new or gone.")
+@click.option("--warn-only", is_flag=True, help="Alert without failing the job.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="A file to write, or a folder (default: standard output)."
+)
+@click.option("--force", is_flag=True, help="Overwrite it.")
+@click.pass_context
+def schedule(
+    ctx: click.Context,
+    /,
+    form: str,
+    environments: tuple[str, ...],
+    only_new: bool,
+    warn_only: bool,
+    output: str | None,
+    force: bool,
+    **changes: str | None,
+) -> None:
+    """Print files that have GitHub Actions, cron, systemd or Kubernetes run `auditkit check` every day.
+
+    FORMAT is github, cron, systemd or kubernetes; ENVIRONMENTS are names of auditkit.toml (default: those of
+    [schedule], else all that can be reached from there). Secrets are named, never written.
+    """
+    from auditkit.schedule import FORMATS, job_of
+
+    flags = [flag for flag, on in (("--only-new", only_new), ("--warn-only", warn_only)) if on]
+    job = job_of(_settings(ctx), form, environments, arguments=flags, changes=changes)
+    made = FORMATS[form](job)
+    for note in job.notes:
+        click.echo(note, err=True)
+    if output is None:
+        for number, (name, text) in enumerate(made.items()):
+            title = f"{'' if not number else chr(10)}# --- {name}\n" if len(made) > 1 else ""
+            click.echo(f"{title}{text}", nl=False)
+        return
+    for path, text in _places(Path(output), made).items():
+        if path.exists() and not force:
+            raise ConfigError(
+                f"{path} is there already; choose another place with -o, or overwrite it with --force"
+            )
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, "utf-8")
+        except OSError as error:
+            raise ConfigError(
+                f"cannot write {path}: {error.strerror}; choose another place with -o"
+            ) from None
+        click.echo(path)
+
+
+def _places(output: Path, made: dict[str, str]) -> dict[Path, str]:
+    """Where each file goes: into a folder under its own name, or where it was said; several share what they are called."""
+    if output.is_dir():
+        return {output / name: text for name, text in made.items()}
+    if len(made) == 1:
+        return dict(zip([output], made.values(), strict=True))
+    return {output.with_suffix(Path(name).suffix): text for name, text in made.items()}
 
 
 @cli.command()

@@ -29,6 +29,7 @@ ROOMS = (
     ("resolve",),
     ("policy",),
     ("report",),
+    ("schedule",),
     ("audit",),
     ("doctor",),
     ("demo",),
