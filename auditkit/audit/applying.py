@@ -191,7 +191,7 @@ def shell_of(
 ) -> Callable[[PlanStep, str, Callable[[int], None]], commands.Ended]:
     """What runs a command of the project's tool on the database of *connection*."""
     code = code_of(migrations, settings)
-    python = code.program[0] if code and code.tool != "knex" else ""
+    python = code.program[0] if code and code.program[1].endswith(".py") else ""
     words = commands.surroundings(connection.info, settings.code_environment, os.environ)
     root = migrations.project.root
 
