@@ -183,7 +183,7 @@ def test_partial_reading_gives_the_facts_of_the_relation(home: Server, every: Sn
     people = every.get("table", "app.people")
     assert people is not None
     with connect(home.conninfo("every")) as connection:
-        found = {f.key: f for f in read_facts(connection, relations=[people.oid])}
+        found = {f.key: f for f in read_facts(connection, relations=[people.oid]).facts}
     expected = {f.key: f for f in every.iter() if f.anchor in (people.oid, 0) or f.oid == people.oid}
     assert {
         k: f.attributes for k, f in found.items() if f.kind != "sequence" and "publication" not in f.kind
@@ -223,17 +223,17 @@ def test_following_touched_rows_keeps_facts_current(home: Server) -> None:
     home.create_database("followed", template="every")
     try:
         with connect(home.conninfo("followed")) as reader:
-            known = {fact.key: fact for fact in read_facts(reader)}
+            known = {fact.key: fact for fact in read_facts(reader).facts}
             for change in CHANGES:
                 row = reader.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text::int8").fetchone()
                 assert row
                 execute(home.conninfo("followed"), change.replace("every", "followed"))
                 rows = touched(reader, range(row[0], row[0] + 20))
                 assert rows, change
-                again = {fact.key: fact for fact in read_facts(reader, touched=rows)}
+                again = {fact.key: fact for fact in read_facts(reader, touched=rows).facts}
                 gone = {k for k, f in known.items() if f.anchor in rows.anchors and f.kind in rows.kinds}
                 known = {k: f for k, f in known.items() if k not in gone} | again
-                full = {fact.key: fact for fact in read_facts(reader)}
+                full = {fact.key: fact for fact in read_facts(reader).facts}
                 assert {k: f.attributes for k, f in known.items()} == {
                     k: f.attributes for k, f in full.items()
                 }, change

@@ -16,7 +16,7 @@ import threading
 import time
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
@@ -29,7 +29,7 @@ from auditkit.catalog import grants as acl
 from auditkit.catalog.kind import CATALOGS, THIS_DATABASE, Kind, is_attribute, render
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.settled import DEPARSED, settled
-from auditkit.catalog.snapshot import COMMON, Edges, Fact, Snapshot, Table, Value
+from auditkit.catalog.snapshot import COMMON, Address, Edges, Fact, Key, Snapshot, Table, Value
 from auditkit.catalog.watched import PART_CATALOGS, TEMPORARY, WATCHED
 from auditkit.connect import connect, reason
 from auditkit.errors import Unreadable
@@ -687,10 +687,10 @@ def _read(
     only: Collection[int] | None = None,
     helpers: Sequence[Connection] = (),
     slices: Sequence[tuple[int, int]] = (),
-) -> tuple[Callable[[], dict[str, Table]], _Report]:
+) -> tuple[_Builder, Callable[[], dict[str, Table]], _Report]:
     """Read the kinds of *groups*; with *slices* in portions, by *connection* and its *helpers* at once.
 
-    Returns a function that makes the facts of what was read, for which the server is not needed any more.
+    Returns what was read, and a function that completes it, for which the server is not needed any more.
     """
     server = _server(connection)
     report = _Report()
@@ -787,7 +787,7 @@ def _read(
         )
     _deparse(connection, portions, builder, results[len(statements) :])
     server.types.update((pair, text) for pair, text in names.items() if pair[0] < 16384)
-    return partial(builder.finish, server.types | names, comments.rows, members.rows), report
+    return builder, partial(builder.finish, server.types | names, comments.rows, members.rows), report
 
 
 def _share_out(jobs: Iterable[Job], sessions: Sequence[Connection]) -> None:
@@ -979,7 +979,7 @@ def _capture(
             slices: list[tuple[int, int]] = []
             if counts["pg_attribute"] > BIG:
                 slices = _slices(connection, counts["pg_attribute"])
-            finish, report = _read(connection, groups, helpers=helpers, slices=slices)
+            _, finish, report = _read(connection, groups, helpers=helpers, slices=slices)
             last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), (_MOMENT, None)]
             if edges:
                 last.insert(0, (_EDGES, None))
@@ -1178,13 +1178,34 @@ def touched(connection: Connection, xids: range, catalogs: Collection[str] | Non
     return Touched(tuple(row for row in rows if row[5] in xids))
 
 
+@dataclass(frozen=True)
+class Reading:
+    """What was read without a guard. The server is not needed any more, and goes on while facts are made of it."""
+
+    tables: dict[str, Table]
+    _finish: Callable[[], dict[str, Table]]
+
+    def named(self) -> Iterator[tuple[Key, Address, int]]:
+        """Key, address and anchor of each fact."""
+        for kind, table in self.tables.items():
+            classid = KINDS[kind].classid
+            columns = (table.oids, table.subids, table.identities, table.anchors)
+            for oid, subid, identity, anchor in zip(*columns, strict=True):
+                yield (kind, identity), (classid, oid, subid), anchor
+
+    @cached_property
+    def facts(self) -> list[Fact]:
+        """All of them."""
+        return [table.fact(i) for table in self._finish().values() for i in range(len(table))]
+
+
 def read_facts(
     connection: Connection,
     kinds: Collection[str] | None = None,
     relations: Collection[int] | None = None,
     *,
     touched: Touched | None = None,
-) -> list[Fact]:
+) -> Reading:
     """Facts as they are now, without a guard: for databases nobody else writes to.
 
     Args:
@@ -1204,9 +1225,8 @@ def read_facts(
         relations = touched.anchors
         kinds = touched.kinds if kinds is None else touched.kinds.intersection(kinds)
     groups = _groups(server.version, frozenset(KINDS if kinds is None else kinds))
-    finish, report = _read(connection, groups, only=relations)
-    tables = finish()
+    builder, finish, report = _read(connection, groups, only=relations)
     if report.not_checked:
         first = report.not_checked[0]
         raise Unreadable(f"{first['what']} cannot be read: {first['why']}")
-    return [table.fact(i) for table in tables.values() for i in range(len(table))]
+    return Reading(builder.tables, finish)

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Seen:
-    """What the server showed after a step; ``touched`` is None if ``facts`` are all there are."""
+    """What the server showed after a step; ``touched`` is None if ``reading`` holds all there is."""
 
     number: int
     ran: Ran
     since: int
     touched: capture.Touched | None
-    facts: list[Fact]
+    reading: capture.Reading | None
 
 
 class Follower:
@@ -40,16 +40,14 @@ class Follower:
         self.keys: dict[tuple[int, int, int], Key] = {}  # catalog address → key
         self.anchored: dict[int, set[Key]] = {}
         self.timeline = {key: list(changes) for key, changes in timeline.items()}
-        self._replace(self._read(), None)
+        self._replace(capture.read_facts(self.reader), None)
 
-    def _read(self, touched: capture.Touched | None = None) -> list[Fact]:
-        facts = capture.read_facts(self.reader, touched=touched)
-        return [fact for fact in facts if not is_ours(fact)]
-
-    def _replace(self, facts: list[Fact], touched: capture.Touched | None) -> dict[Key, Fact | None]:
-        """Put *facts* in place of all facts, or of those that *touched* made us read; return what changed."""
+    def _replace(
+        self, reading: capture.Reading | None, touched: capture.Touched | None
+    ) -> dict[Key, Fact | None]:
+        """Put what was read in place of all facts, or of those that *touched* made us read; return what changed."""
         changed: dict[Key, Fact | None] = {}
-        new = {fact.key: fact for fact in facts}
+        new = {fact.key: fact for fact in (reading.facts if reading else ()) if not is_ours(fact)}
         if touched is None:
             old = set(self.facts)
         else:
@@ -78,12 +76,14 @@ class Follower:
         touched = (
             None if self.always_full else capture.touched(self.reader, range(since, ran.next), ran.catalogs)
         )
-        facts = [] if touched is not None and not touched else self._read(touched)
+        if touched is not None and not touched:
+            return Seen(number, ran, since, touched, None)
+        reading = capture.read_facts(self.reader, touched=touched)
         # Cluster-wide facts have no anchor, and several may share an address.
-        if touched and any(f.anchor and self.keys.get(f.address, f.key) != f.key for f in facts):
+        if touched and any(anchor and self.keys.get(at, key) != key for key, at, anchor in reading.named()):
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
-            touched, facts = None, self._read()
-        return Seen(number, ran, since, touched, facts)
+            touched, reading = None, capture.read_facts(self.reader)
+        return Seen(number, ran, since, touched, reading)
 
     def follow(self, seen: Seen) -> None:
         """Bring the facts up to date with what was seen after a step, and tell which statement made what."""
@@ -91,7 +91,7 @@ class Follower:
         before = self.facts.copy()
         changed: dict[Key, Fact | None] = {}
         if seen.touched is None:
-            changed = self._replace(seen.facts, None)
+            changed = self._replace(seen.reading, None)
         else:
             for _, oid, subid in dropped:
                 for key in list(self.anchored.get(oid, ())) if not subid else ():
@@ -101,7 +101,7 @@ class Follower:
                 if (gone := self.keys.get(address)) is not None:
                     self._forget(gone)
                     changed[gone] = None
-            changed |= self._replace(seen.facts, seen.touched)
+            changed |= self._replace(seen.reading, seen.touched)
         for key, fact in changed.items():
             earlier = before.get(key)
             if earlier is None and fact is None:
