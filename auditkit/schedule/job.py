@@ -111,7 +111,7 @@ def job_of(
         left = [source.name for source in sources if source not in away]
         if left and away:
             notes.append(
-                f"left out, because nobody else can reach them: {', '.join(left)}; name environments to say otherwise"
+                f"left out, as only this machine reaches them: {', '.join(left)}; name environments to say otherwise"
             )
             asked = [name for name in asked if name not in left]
             sources, names = away, tuple(asked)
