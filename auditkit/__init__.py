@@ -13,7 +13,7 @@ Names are environments of ``auditkit.toml``, connection strings, snapshot files,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "blame",
+    "decide",
     "describe",
     "diff",
     "explain",
     "migrations",
     "preflight",
+    "resolution",
     "scheduled",
     "snapshot",
     "to_sql",
@@ -173,6 +175,37 @@ def preflight(
         fail_on=fail_on,
         progress=_progress(),
     )
+
+
+def resolution(
+    environment: str,
+    *,
+    resolve: str | Mapping[str, str] = "",
+    plan_file: str = "",
+    tool_commands: bool = False,
+    config: str = "",
+    fail_on: str | None = None,
+) -> Audit:
+    """:func:`explain`, with a plan: what is done about each finding, rehearsed; nothing is run there."""
+    from auditkit import audit
+    from auditkit.report.document import handed_over
+
+    return handed_over() or audit.resolution(
+        environment,
+        resolve=resolve,
+        plan_file=plan_file,
+        tool_commands=tool_commands,
+        config_file=config,
+        fail_on=fail_on,
+        progress=_progress(),
+    )
+
+
+def decide(audit: Audit, otherwise: Mapping[str, str], *, config: str = "") -> Audit:
+    """What :func:`resolution` gave, with some findings resolved *otherwise*: finding → resolution."""
+    from auditkit.audit import decide
+
+    return decide(audit, otherwise, config_file=config, progress=_progress())
 
 
 def verify(

@@ -22,6 +22,7 @@ NOTEBOOKS = Path(__file__).resolve().parent.parent / "notebooks"
 PARAMETERS = {
     "root_cause": ["environment", "baseline", "schemas", "focus", "since", "config", "out_dir"],
     "scheduled_audit": ["environments", "baseline", "history_dir", "fail_on", "config", "out_dir"],
+    "resolution": ["environment", "resolve", "plan_file", "tool_commands", "config", "out_dir"],
     "pre_deployment": ["environment", "expected_version", "snapshot", "config", "out_dir"],
     "post_deploy_review": ["before", "environment", "expected_version", "deployed_at", "config", "out_dir"],
 }

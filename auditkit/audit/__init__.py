@@ -22,11 +22,13 @@ if TYPE_CHECKING:
     from auditkit.audit.pulling import pull
     from auditkit.audit.reading import diff, history, scope_of, take
     from auditkit.audit.reports import report, scheduled
+    from auditkit.audit.resolving import decide, resolution
 
 __all__ = [
     "apply",
     "blame",
     "check",
+    "decide",
     "describe",
     "diff",
     "explain",
@@ -37,6 +39,7 @@ __all__ = [
     "preflight",
     "pull",
     "report",
+    "resolution",
     "scheduled",
     "scope_of",
     "take",
@@ -47,6 +50,7 @@ _HOME = {
     "apply": "applying",
     "blame": "blaming",
     "check": "checking",
+    "decide": "resolving",
     "describe": "blaming",
     "diff": "reading",
     "explain": "explaining",
@@ -57,6 +61,7 @@ _HOME = {
     "preflight": "gating",
     "pull": "pulling",
     "report": "reports",
+    "resolution": "resolving",
     "scheduled": "reports",
     "scope_of": "reading",
     "take": "reading",

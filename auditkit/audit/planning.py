@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -123,10 +124,40 @@ def _chosen_in(path: str, name: str) -> dict[str, str]:
     if document.get("environment") != name:
         raise ConfigError(f"{path} is a plan for {document.get('environment')}, not for {name}")
     return {
-        str(f["id"]): str(f["resolution"])
+        str(f["id"]): wish(f)
         for f in document.get("findings", ())
         if isinstance(f, dict) and "id" in f and "resolution" in f
     }
+
+
+def wish(finding: Mapping[str, Any]) -> str:
+    """A finding of a plan as it is chosen on the command line: ``accept until 2027-01-31: reason``."""
+    until, reason = (str(finding.get(word) or "") for word in ("until", "reason"))
+    if finding["resolution"] != "accept":
+        return str(finding["resolution"])
+    return f"accept{f' until {until}' if until else ''}{f': {reason}' if reason else ''}"
+
+
+def _accepted(wished: str, finding: Finding) -> tuple[str, str]:
+    """Reason and last day of what is accepted.
+
+    Raises:
+        ConfigError: it cannot be understood, or the day is over.
+    """
+    said = re.fullmatch(r"accept(?:\s+until\s+(?P<until>\S+?))?(?:\s*:\s*(?P<reason>.*))?", wished, re.DOTALL)
+    day = said["until"] if said else None
+    today = dt.datetime.now(dt.UTC).date()
+    try:
+        until = dt.date.fromisoformat(day) if day else today + _ACCEPTED
+    except ValueError:
+        said = None
+    if said is None:
+        raise ConfigError(
+            f"{finding.id}: '{wished}' is not understood; write accept, or \"accept until 2027-01-31: the reason\""
+        )
+    if until < today:
+        raise ConfigError(f"{finding.id}: accepted until {until}, which is over; choose a later day")
+    return " ".join((said["reason"] or f"accepted: {finding.title}").split()), until.isoformat()
 
 
 def _resolve(explained: Explained, chosen: Mapping[str, str], only_push: bool) -> list[Resolved]:
@@ -143,12 +174,14 @@ def _resolve(explained: Explained, chosen: Mapping[str, str], only_push: bool) -
         default = options.default
         if only_push and finding.cause != "missing_migration":
             default = "none"
-        wanted = chosen.get(finding.id, default)
+        wished = chosen.get(finding.id, default).strip()
+        wanted = "accept" if wished.startswith("accept") else wished
         possible = (options.default, *options.others)
         if wanted not in possible:
             raise ConfigError(
                 f"{finding.id} ({finding.cause}) cannot be resolved by '{wanted}'; choose {', '.join(possible)}"
             )
+        reason, until = _accepted(wished, finding) if wanted == "accept" else ("", "")
         found.append(
             Resolved(
                 finding.id,
@@ -158,20 +191,21 @@ def _resolve(explained: Explained, chosen: Mapping[str, str], only_push: bool) -
                 wanted,
                 options.truth,
                 tuple(o for o in dict.fromkeys((*possible, "none")) if o != wanted),
-                _rule(finding) if wanted == "accept" else "",
+                _rule(finding, reason, until) if wanted == "accept" else "",
+                reason,
+                until,
             )
         )
     return found
 
 
-def _rule(finding: Finding) -> str:
+def _rule(finding: Finding, reason: str, until: str) -> str:
     """The rules for auditkit.toml that accept a finding for a while."""
     import json
 
-    until = (dt.datetime.now(dt.UTC) + _ACCEPTED).date().isoformat()
     return "\n".join(
         f"[[ignore]]\nkind = {json.dumps(kind)}\nname = {json.dumps(identity)}\n"
-        f"reason = {json.dumps('accepted: ' + finding.title)}\nuntil = {until}\n"
+        f"reason = {json.dumps(reason)}\nuntil = {until}\n"
         for kind, identity in finding.objects
     )
 

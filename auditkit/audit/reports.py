@@ -10,6 +10,7 @@ from auditkit import config
 from auditkit.audit.deployment import verify
 from auditkit.audit.explaining import explain
 from auditkit.audit.gating import preflight
+from auditkit.audit.resolving import resolution
 from auditkit.config import Settings
 from auditkit.errors import ConfigError
 from auditkit.progress import Tell, silent
@@ -83,10 +84,14 @@ def report(
         ConfigError: there is no such notebook or parameter.
         NotebookFailed: a cell failed; the message names it.
     """
-    from auditkit.report.parameters import validate
+    from auditkit.report.parameters import declared, validate
     from auditkit.report.rendering import render
 
-    given = validate(name, dict(parameters))
+    flags = {"true": True, "false": False}  # the command line gives texts
+    kinds = {key: parameter.type for key, parameter in declared(name).items()}
+    given = validate(
+        name, {k: flags.get(v, v) if kinds.get(k) == "bool" else v for k, v in parameters.items()}
+    )
     settings = settings or config.load(str(given.get("config") or "") or None)
     target = Path(out_dir) if out_dir else settings.out_dir
     try:  # said before the audit, which may take minutes
@@ -111,6 +116,18 @@ def report(
             value.get("environment", "production"),
             snapshot=value.get("snapshot", ""),
             expected_version=value.get("expected_version", ""),
+            settings=settings,
+            fail_on=fail_on,
+            command=f"auditkit report {name}",
+            at=at,
+            progress=progress,
+        )
+    elif name == "resolution":
+        made = resolution(
+            value.get("environment", "production"),
+            resolve=value.get("resolve", ""),
+            plan_file=value.get("plan_file", ""),
+            tool_commands=bool(given.get("tool_commands", False)),
             settings=settings,
             fail_on=fail_on,
             command=f"auditkit report {name}",

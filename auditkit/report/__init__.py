@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from auditkit.report.investigation import proof, reach, story, table
     from auditkit.report.parameters import check_parameters, declared, notebook_path
     from auditkit.report.rendering import RunDir, render
+    from auditkit.report.resolved import choices, steps
 
 #: Where the names live that need jinja2 or papermill: imported when first used.
 _LATER = {
@@ -57,6 +58,7 @@ _LATER = {
     "investigation": "proof reach story table",
     "parameters": "check_parameters declared notebook_path",
     "rendering": "RunDir render",
+    "resolved": "choices steps",
 }
 
 __all__ = [
@@ -67,6 +69,7 @@ __all__ = [
     "blame",
     "check_parameters",
     "checks",
+    "choices",
     "compare_runs",
     "coverage",
     "declared",
@@ -95,6 +98,7 @@ __all__ = [
     "save_audit",
     "signoff",
     "since_last_run",
+    "steps",
     "story",
     "summary",
     "table",

@@ -21,7 +21,7 @@ from typing import Any
 from auditkit.errors import ConfigError
 from auditkit.report.document import SEVERITIES
 
-NOTEBOOKS = ("root_cause", "scheduled_audit", "pre_deployment", "post_deploy_review")
+NOTEBOOKS = ("root_cause", "scheduled_audit", "pre_deployment", "post_deploy_review", "resolution")
 _TYPES: dict[str, tuple[type, str]] = {
     "str": (str, "text"),
     "int": (int, "a whole number"),

@@ -22,7 +22,10 @@ FORMAT = "auditkit.plan/1"
 
 @dataclass(frozen=True)
 class Resolved:
-    """One finding and what is done about it; ``others`` can be chosen instead."""
+    """One finding and what is done about it; ``others`` can be chosen instead.
+
+    What is accepted has a ``reason`` and a last day, ``until``, and the rule for auditkit.toml that says so: ``ignore``.
+    """
 
     id: str
     cause: str
@@ -31,11 +34,13 @@ class Resolved:
     resolution: str
     source_of_truth: str
     others: tuple[str, ...] = ()
-    ignore: str = ""  # the rule for auditkit.toml that accepts it
+    ignore: str = ""
+    reason: str = ""
+    until: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         found = {**self.__dict__, "others": list(self.others)}
-        return found if self.ignore else {k: v for k, v in found.items() if k != "ignore"}
+        return {k: v for k, v in found.items() if v or k not in ("ignore", "reason", "until")}
 
 
 @dataclass
@@ -197,7 +202,8 @@ def digest_of(content: Mapping[str, Any]) -> str:
 
 
 _HEAD = (
-    "A plan for {environment}. To change it: edit `resolution` of a finding (one of `others`), then make it again:",
+    "A plan for {environment}. To change it: edit `resolution` of a finding (one of `others`; of what is accepted also",
+    "`reason` and `until`), then make it again:",
     "    auditkit plan {environment} --from THIS_FILE -o THIS_FILE",
     "Nothing is run before you say so:  auditkit apply THIS_FILE --to {environment}",
 )
@@ -323,7 +329,7 @@ def lines(plan: Plan) -> list[str]:
     for finding in plan.findings:
         if finding.ignore:
             found += [
-                "to accept it, add to auditkit.toml:",
+                f"to accept {finding.id}, add to auditkit.toml:",
                 *(f"  {line}" for line in finding.ignore.splitlines()),
             ]
     if plan.offered:
