@@ -1045,15 +1045,16 @@ def _show(
                 )
         else:
             for finding in document["findings"]:
-                _print_finding(finding, short)
+                if not short or finding["severity"] != "info" or "gate" in finding:
+                    _print_finding(finding, short)
         for item in document["not_checked"]:
             name = f"{item['environment']}: " if item.get("environment") else ""
             click.echo(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}", err=True)
         if document["findings"] and brief:
             worst = document["findings"][0]["environment"]
             click.echo(f"next: auditkit explain {worst}")
-        for text in last(document) if last else ():
-            click.echo(f"\n{text}")
+        for number, text in enumerate(last(document) if last else ()):
+            click.echo(text if number else f"\n{text}")
     code = _exit_code(document["verdict"], warn_only)
     if code:
         raise click.exceptions.Exit(code)
@@ -1187,7 +1188,7 @@ def report(
     warn_only: bool,
     as_json: bool,
 ) -> None:
-    """Run a notebook (root_cause, scheduled_audit, pre_deployment, post_deploy_review) and write its HTML report."""
+    """Run a notebook (root_cause, scheduled_audit, pre_deployment, post_deploy_review, resolution); write its HTML report."""
     from auditkit import audit
 
     settings = _settings(ctx)
@@ -1336,7 +1337,7 @@ def preflight(
             fail_on=fail_on,
             progress=progress,
         )
-    _show(result, as_json, False, warn_only, gated, after, short=True)
+    _show(result, as_json, False, warn_only, gated, lambda document: after(document, snapshot), short=True)
 
 
 @cli.command()
