@@ -137,6 +137,7 @@ class _Deployment:
     told: bool
     outcome: Outcome | None = None
     deploy: dict[str, Any] = field(default_factory=dict)
+    ill: list[Objection] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.name = self.explained.case.environment
@@ -186,7 +187,10 @@ class _Deployment:
             else None,
             "preexisting": 0,
         }
+        older = {id(d) for f in self.explained.findings for d in f.deltas}
         self.explained.findings = self._findings(unintended, absent)
+        older -= {id(d) for f in self.explained.findings for d in f.deltas}
+        self.explained.compared.deltas = [d for d in self.explained.compared.deltas if id(d) not in older]
         return self.deploy
 
     # --- what was to happen ---------------------------------------------------------------------------------------
@@ -345,7 +349,8 @@ class _Deployment:
         found += self._recorded(mine)
         found += self._changed_files()
         told = {key for f in found for key in f.objects}
-        found += [o for o in health(self.old, self.new, self.scope, self.name) if not told & {*o.objects}]
+        self.ill = health(self.old, self.new, self.scope, self.name)
+        found += [o for o in self.ill if not told & {*o.objects}]
         found += self._behind()
         expected = self.deploy["expected"]
         if expected["fingerprint"] != expected["actual"] and not (unintended or absent):
@@ -510,15 +515,33 @@ class _Deployment:
         if blocked:
             unknown |= dict.fromkeys(("rehearsal", "schema"), f"{blocked[0]['what']}: {blocked[0]['why']}")
         found = checks(document["findings"], says, unknown, fail_on, AFTERWARDS)
-        for gate, deltas, what in (
-            ("rehearsal", deploy["absent"], "did not happen"),
-            ("schema", deploy["unintended"], "nobody intended"),
-        ):
-            first = f"{deltas[0]['kind']} {deltas[0]['identity']}" if deltas else ""
-            for check in found:
-                if deltas and check["gate"] == gate and check["state"] == "ok":
-                    check |= {"state": "bad", "says": f"{counted(len(deltas), 'change')} {what}: {first}"}
+        worse = {check["gate"]: check for check in found if check["state"] == "ok"}
+        for gate, sentence in self._told_elsewhere():
+            if gate in worse:
+                worse[gate] |= {"state": "warn" if gate == "promotion" else "bad", "says": sentence}
         return found
+
+    def _told_elsewhere(self) -> Iterator[tuple[str, str]]:
+        """Gates that are closed by what findings of another gate, or none, tell."""
+        from auditkit.report.document import counted
+
+        for gate, deltas, what in (
+            ("rehearsal", self.deploy["absent"], "did not happen"),
+            ("schema", self.deploy["unintended"], "nobody intended"),
+        ):
+            if deltas:
+                first = f"{deltas[0]['kind']} {deltas[0]['identity']}"
+                yield gate, f"{counted(len(deltas), 'change')} {what}: {first}"
+        if self.ill:
+            more = f" (and {len(self.ill) - 1} more)" if len(self.ill) > 1 else ""
+            yield "health", f"{self.ill[0].title}{more}"
+        behind = [
+            o
+            for o in self.deploy["environments"]
+            if o["name"] in earlier(self.settings, self.name) and o["lacks"]
+        ]
+        if behind:
+            yield "promotion", "; ".join(_aligned(other) for other in self.deploy["environments"])
 
     def headline(self, document: Mapping[str, Any]) -> str | None:
         """What became of the deployment in one sentence; None if it is something else that went wrong."""

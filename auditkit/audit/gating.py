@@ -127,14 +127,14 @@ def _save(taken: Snapshot, path: Path) -> None:
 
 
 def forget_pending(explained: Explained) -> None:
-    """What is only pending is no drift: leave its findings and differences out."""
+    """What is only pending is no drift: leave its findings and differences out, and what is only information."""
     waiting = [
         f for f in explained.findings
         if f.cause == "missing_migration" and f.entry is not None and f.entry.state == "pending"
     ]  # fmt: skip
     ids = {id(f) for f in waiting}
     deltas = {id(d) for f in waiting for d in f.deltas}
-    explained.findings = [f for f in explained.findings if id(f) not in ids]
+    explained.findings = [f for f in explained.findings if id(f) not in ids and f.severity != "info"]
     explained.compared.deltas = [d for d in explained.compared.deltas if id(d) not in deltas]
 
 

@@ -84,17 +84,18 @@ def mode(name: str) -> str:
     return "".join(f" {c}" if c.isupper() else c for c in name.removesuffix("Lock")).strip().upper()
 
 
-def after(document: Mapping[str, Any]) -> Iterator[str]:
-    """What comes next, as lines: the expected fingerprint, and the commands."""
+def after(document: Mapping[str, Any], saved: str = "") -> Iterator[str]:
+    """What comes next, as lines: the expected fingerprint, and the commands; *saved* is where the snapshot is."""
     own = document["preflight"]
     name = own["environment"]
     fingerprint = (own["expected"] or {}).get("fingerprint")
     if own["pending"] and fingerprint:
         yield f"expected fingerprint after: {fingerprint}"
+    if any("gate" not in finding and finding["severity"] != "info" for finding in document["findings"]):
+        yield f"why it differs: auditkit explain {name}; what to do about it: auditkit plan {name}"
     if document["verdict"] in ("PASS", "WARN") and own["pending"]:
-        saved = own["snapshot"] or "before.snapshot"
-        first = "" if own["snapshot"] else f"auditkit preflight {name} --snapshot {saved}, "
-        yield f"next: {first}deploy, auditkit verify {name} --before {saved}"
+        first = "" if saved else f"auditkit preflight {name} --snapshot before.snapshot, "
+        yield f"next: {first}deploy, auditkit verify {name} --before {saved or 'before.snapshot'}"
 
 
 def reviewed(document: Mapping[str, Any], before: str) -> Iterator[str]:
@@ -122,6 +123,8 @@ def checks(audit: Audit | Mapping[str, Any]) -> Fragment:
         text = f"{len(wrong)} of {counted(len(rows), 'gate')} {'is' if len(wrong) == 1 else 'are'} closed."
     elif unknown:
         text = f"{counted(len(unknown), 'gate')} could not be asked."
+    elif looks := [row for row in rows if row["state"] == "warn"]:
+        text = f"No gate is closed; {len(looks)} of {len(rows)} {'deserves' if len(looks) == 1 else 'deserve'} a look."
     else:
         text = f"All {counted(len(rows), 'gate')} are open."
     return render("gates", text, title=text, rows=rows, states=STATES)

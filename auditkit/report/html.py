@@ -668,10 +668,16 @@ def ledger_check(audit: Audit | Mapping[str, Any]) -> Fragment:
 
 def rollback(audit: Audit | Mapping[str, Any]) -> Fragment:
     """The SQL that takes the deployment back, for reading; nothing is ever run from a report."""
-    steps = _deploy(audit)["rollback"]
-    text = (
-        f"{counted(len(steps), 'step')} would take the deployment back." if steps else "No rollback is known."
-    )
+    deploy = _deploy(audit)
+    steps = deploy["rollback"]
+    if not steps:
+        text = "No rollback is known."
+    elif deploy.get("back"):
+        text = "This takes the deployment back: on a shadow of the snapshot taken before, it led to what was there."
+    elif deploy.get("back") is False:
+        text = "This takes most of the deployment back: in the rehearsal something was left."
+    else:
+        text = f"{counted(len(steps), 'step')} would take the deployment back; this was not rehearsed."
     return render("rollback", text, title=text, steps=steps)
 
 

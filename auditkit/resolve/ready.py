@@ -141,15 +141,25 @@ def _heads(migrations: Migrations, name: str) -> Iterator[Objection]:
 
 
 def _promoted(pending: Sequence[MatrixRow], name: str, earlier: Sequence[str]) -> Iterator[Objection]:
+    """One objection for all that lack in the same environments."""
+    lacking: dict[tuple[str, ...], list[MatrixRow]] = {}
     for row in pending:
-        without = [
-            other for other in earlier
-            if other in row.cells and row.cells[other].state in ("pending", "failed")
-        ]  # fmt: skip
+        lacks = (o for o in earlier if o in row.cells and row.cells[o].state in ("pending", "failed"))
+        lacking.setdefault(tuple(lacks), []).append(row)
+    for without, rows in lacking.items():
         if without:
+            labels = [_label(row) for row in rows]
+            what = f"{labels[0]} is" if len(rows) == 1 else f"{len(rows)} pending migrations are"
             verb = "comes" if len(without) == 1 else "come"
-            title = f"{_label(row)} is not on {_and(without)} yet, which {verb} before {name}"
-            yield object_to("not_promoted", name, "medium", title, culprit=culprit_of(row))
+            yield object_to(
+                "not_promoted",
+                name,
+                "medium",
+                f"{what} not on {_and(without)} yet, which {verb} before {name}",
+                culprit=culprit_of(rows[0]) if len(rows) == 1 else None,
+                evidence={"ledger": f"{_and(without)} lacks {_and(labels)}." if len(rows) > 1 else ""},
+                subject="|".join(labels),
+            )
 
 
 def _label(row: MatrixRow) -> str:
