@@ -265,6 +265,23 @@ SCENARIOS = [
         files={"04": ("total", V1)},
         bare=[(NEVER_RAN, "06", [TOTAL])],
     ),
+    Scenario(
+        "7 wrong order, two things at once",
+        "",
+        [(LATE, "11", ["function app.one()", "function app.two()"])],
+        ALL + " 12 11",
+        files={
+            n: (
+                f"pair_{n}",
+                "\n".join(
+                    f"create or replace function app.{name}() returns int language sql as 'select {n}';"
+                    for name in ("one", "two")
+                ),
+            )
+            for n in ("11", "12")
+        },
+        bare=[(NEVER_RAN, "12", ["function app.one()", "function app.two()"])],
+    ),
     Scenario("8 wrong order, no matter", "", [], "01 02 03 04 05 06 08 07 09 10"),
     # --- 9 to 12: edited
     Scenario("9 edited", "", [(EDITED, "06", [TOTAL])], edits={"06": OLD_V2}),
@@ -321,6 +338,20 @@ SCENARIOS = [
         [(NEVER_RAN, "07", [ORDERS, POLICY])],
         ALL.replace("07", "07!"),
         files={"07": ("security", FILES["07"][1] + LONG)},
+    ),
+    Scenario(
+        "13 recorded only, and a part of it made again since",
+        "",
+        [(NEVER_RAN, "11", ["index app.by_email", "index app.by_joined"])],
+        ALL + " 11! 12",
+        files={
+            "11": (
+                "indexes",
+                "create index by_email on app.users (email);\ncreate index by_joined on app.users (joined);\n"
+                "create index by_both on app.users (email, joined);",
+            ),
+            "12": ("again", "create index if not exists by_both on app.users (email, joined);"),
+        },
     ),
     # One thing and nobody's object ids to go by: it may as well have been dropped. The alternative is told.
     Scenario("13 recorded only, nothing after it", "", [(MANUAL, "10", [VIEW])], ALL.replace("10", "10!")),

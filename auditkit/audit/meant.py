@@ -346,6 +346,7 @@ def entries_of(
                 author=commit.author if commit else None,
                 edits=len(edits),
                 unseen=_unseen(cell),
+                marked=bool(cell and cell.row and cell.row.get("recorded_as") == "marked"),
                 recorded_as=cell.row["version"] if cell and cell.row and cell.state == "restamped" else None,
             )
         )

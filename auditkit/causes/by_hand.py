@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.grants import OWNER
+from auditkit.catalog.kinds import KINDS
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.halfway import perhaps_stopped
 from auditkit.causes.search import Search, listed, name_of, shown
@@ -120,7 +121,10 @@ def _not_excluded(search: Search, key: Key) -> Iterator[tuple[str, str]]:
     case, actual = search.case, search.actual(key)
     replay = case.applied or case.intended
     states = [c.fact for c in replay.timeline.get(key, ())[:-1]] if replay else []
-    exact, earlier = search.calibration.exact, any(search.same(s, actual) for s in states if s and actual)
+    # A column that was added late stands in another place.
+    place = {KINDS[key[0]].ordinal} if key[0] in KINDS else set()
+    earlier = any(search.differing(s, actual) <= place for s in states if s and actual)
+    exact = search.calibration.exact
     if not exact and not case.ordered and (earlier or all(map(_reordered, search.open[key]))):
         yield (
             "out_of_order",

@@ -29,6 +29,7 @@ class Entry:
     texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
     ``edits`` counts the commits that changed the file after it was added; ``from_git`` says that not the
     ledger but an earlier commit told what was run; ``unseen`` that the ledger's checksum is that of a text which nobody has;
+    ``marked`` that the ledger itself says that it was recorded, not run;
     ``unrecorded`` that it has a step in the replay of the ledger because what is recorded cannot have run without it.
     """
 
@@ -46,6 +47,7 @@ class Entry:
     from_git: bool = False
     recorded_as: str | None = None
     unseen: bool = False
+    marked: bool = False
     unrecorded: bool = False
 
     @property

@@ -24,6 +24,7 @@ from auditkit.causes.recorded import (
     silent_history,
 )
 from auditkit.causes.renumbered import rebaselined, restamped
+from auditkit.causes.reordered import another_order
 from auditkit.causes.search import Search
 
 _SEVERITIES = ("info", "low", "medium", "high", "critical")
@@ -46,6 +47,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     edited_unseen(search)
     recorded_not_applied(search)
     recorded_in_part(search)
+    another_order(search)
     by_hand(search)
     silent_history(search)
     restamped(search)

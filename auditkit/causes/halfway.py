@@ -166,7 +166,8 @@ class _Half:
         if not self.step.code:
             return f"{done} of {len(self.statements)} statements"
         line, text = self.replay.used[self.number].sent[min(done, len(self.statements) - 1)]
-        return f"line {line}: {text if len(text) <= _WORDS else text[: _WORDS - 1] + '…'}"
+        text = text.rstrip("; ")
+        return f"line {line} ({text if len(text) <= _WORDS else text[: _WORDS - 1] + '…'})"
 
     def begun(self, done: int) -> Step:
         """Its step, as it would be if it had failed after so many statements."""
@@ -218,6 +219,8 @@ class _Half:
 
     def _recorded_at_once(self, search: Search) -> bool | None:
         """Whether what is here of it was written in the transaction of its ledger row; None if that cannot be told."""
+        if self.entry.marked:
+            return False
         calibration, used = search.calibration, self.replay.used.get(self.number)
         if not calibration.exact or self.entry.applied is None or used is None or not used.whole:
             return None
@@ -381,10 +384,9 @@ def _ids_say(
 
 def _apart_says(half: _Half) -> Iterator[Evidence]:
     if half.recorded_at_once is False:
-        yield Evidence(
-            "xmin",
-            "What is here of it was not written in the transaction that recorded it: it was marked as applied.",
-        )
+        says = "What is here of it was not written in the transaction that recorded it: it was marked as applied."
+        marked = "Its row says that it was marked as applied, not run."
+        yield Evidence("ledger", marked) if half.entry.marked else Evidence("xmin", says)
 
 
 def _ledger_says(search: Search, entry: Entry) -> str:
@@ -406,7 +408,7 @@ def _replay_says(
     elif gone:
         yield Evidence("replay", f"It makes or changes {counted(len(gone), 'object')}, and none is here.")
     if outcome and not left:
-        part = f"it up to {stopped}," if half.step.code else f"{stopped} of it"
+        part = f"it up to {stopped}" if half.step.code else f"{stopped} of it"
         says = f"Replaying {part} after what the ledger records gives exactly what is here."
         yield Evidence("replay", says)
 

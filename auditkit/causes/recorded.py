@@ -426,6 +426,7 @@ class Suspect:
     """A recorded migration of which nothing is here: ``effects`` lack here, which makes the deltas ``mine``.
 
     ``ran`` is what object ids tell. ``alone``: it has a single effect, which one hand could have undone.
+    ``overlaid``: some of its effects are here, all of them things that later migrations speak of.
     ``needing`` are recorded migrations that cannot have run without it.
     """
 
@@ -434,6 +435,7 @@ class Suspect:
     mine: list[Delta]
     ran: bool | None
     alone: bool
+    overlaid: bool = False
     needing: list[Entry] = field(default_factory=list)
 
     @property
@@ -457,18 +459,41 @@ def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
     if entry.applied is None or not search.open.keys() & set(replay.footprint(entry.applied)):
         return None
     effects = list(lasting_effects(search, replay, entry))
-    if not effects or any(seen is not False for _, _, seen in effects):
+    if not effects:
         return None
+    if any(seen is not False for _, _, seen in effects):
+        return _overlaid(search, replay, entry, effects)
     mine = [d for key, name, _ in effects for d in search.open.get(key, ()) if d.attribute == name]
     if not mine:
         return None
     ran = ran_by_oids(search.case, entry, search.calibration)
-    if ran is None and touched_since(search, effects):
+    if ran is None and not entry.marked and touched_since(search, effects):
         return None
     alone = len(independent(search, effects)) == 1
     if ran or (alone and not _never_ran(search, entry, effects[0][0], ran)):
         return None  # one hand can undo one thing; see by_hand
     return Suspect(entry, effects, mine, ran, alone)
+
+
+def _overlaid(search: Search, replay: Replay, entry: Entry, effects: list[Effect]) -> Suspect | None:
+    """A migration of which several things lack, while later ones may have made what is here of it.
+
+    A replay without it has to show that: see ``_left_out``.
+    """
+    lacking = [effect for effect in effects if effect[2] is False]
+    mine = [d for key, name, _ in lacking for d in search.open.get(key, ()) if d.attribute == name]
+    untouched = untouched_since(search, entry, lacking)
+    if (
+        not mine
+        or (len(independent(search, lacking)) < 2 and not untouched)
+        or touched_since(search, lacking)
+    ):
+        return None
+    later = "\n".join(step.sql for step in replay.steps[(entry.applied or 0) + 1 :]).lower()
+    here = search.roots(key for key, _, seen in effects if seen is not False)
+    if not all(last_name(key[1]).strip('"').lower() in later for key in here):
+        return None
+    return Suspect(entry, lacking, mine, None, alone=False, overlaid=True)
 
 
 def _left_out(
@@ -491,6 +516,17 @@ def _left_out(
         failed = [search.by_applied.get(kept[f.step]) for f in outcome.failures] if outcome else []
         return outcome, [e for e in failed if e and e.version not in stumbled]
 
+    before = laboratory.residual(replay.final) if any(s.overlaid for s in suspects) else []
+
+    def explains(suspect: Suspect) -> bool:
+        """Whether without it nothing differs that does not differ with it."""
+        outcome = without([suspect])[0]
+        return outcome is not None and all(d in before for d in outcome.residual)
+
+    doubtful = [s for s in suspects if s.overlaid][:MOST]
+    suspects = [s for s in suspects if not s.overlaid or (s in doubtful and explains(s))]
+    if not suspects:
+        return [], None
     if 1 < len(suspects) <= MOST:
         roots: list[Suspect] = []
         for suspect in suspects:
@@ -525,11 +561,15 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
     mine = [d for d in dict.fromkeys([*suspect.mine, *more]) if d in search.open.get(d.key, ())]
     if not mine:
         return
+    marked = "marked as applied, not run" if entry.marked else "recorded as applied"
     evidence = [
-        Evidence("ledger", f"Version {entry.version} is recorded as applied."),
+        Evidence("ledger", f"Version {entry.version} is {marked}."),
         Evidence(
             "replay",
-            f"It makes or changes {counted(len(keys), 'object')}, and nothing here shows any effect of it.",
+            f"{counted(len(keys), 'object')} would not be as they are with it, and what is here of it is what later "
+            "migrations make as well."
+            if suspect.overlaid
+            else f"It makes or changes {counted(len(keys), 'object')}, and nothing here shows any effect of it.",
         ),
     ]
     if suspect.ran is False:
@@ -562,7 +602,7 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
     finding = search.add(
         "recorded_not_applied",
         "proven" if outcome and (suspect.ran is False or untouched)
-        else "consistent" if suspect.ran is False or not alone
+        else "consistent" if suspect.ran is False or not alone or entry.marked
         else "conjecture",
         f"{entry.label} is recorded in {search.env}, but it never ran there"
         + (f", nor did what needs it ({needing})" if suspect.needing else ""),
@@ -637,7 +677,7 @@ def independent(search: Search, effects: list[Effect]) -> list[Key]:
 
 def _never_ran(search: Search, entry: Entry, key: Key, ran: bool | None) -> bool:
     """For a migration with a single effect: whether the signs say it never ran, rather than was undone."""
-    if ran is not None:
+    if ran is not None or entry.marked:
         return not ran
     calibration, actual = search.calibration, search.actual(key)
     if len(calibration.by_xid.get(entry.xmin or -1, [])) > 1 or entry.state == "out_of_order":

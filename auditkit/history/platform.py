@@ -431,6 +431,8 @@ class _Audited:
                 # The shadow's own superuser may have the name; CREATE must then not stop the rest.
                 self.statements.append(_unless_role(name, statement))
         mentioned = _mentioned_roles([self.text]) - self.created - known
+        # They are there, or migrations would fail; they come into sight with what is granted to them.
+        self.operators |= {("role", quote(name)) for name in mentioned}
         self.statements += [
             _unless_role(name, f"CREATE ROLE {quote(name)} NOLOGIN") for name in sorted(mentioned)
         ]
