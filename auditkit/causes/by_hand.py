@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.grants import OWNER
 from auditkit.catalog.kinds import KINDS
+from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Entry, Evidence, Key
 from auditkit.causes.halfway import perhaps_stopped
 from auditkit.causes.search import Search, listed, name_of, shown
@@ -389,7 +390,24 @@ def renamed(search: Search) -> None:
 
 
 def _renamed(search: Search, *, schemas: bool) -> None:
-    deltas = [d for ds in search.open.values() for d in ds if (d.kind == "schema") == schemas]
+    case, deltas = search.case, [d for ds in search.open.values() for d in ds]
+    replay = case.intended or case.applied
+    if replay is None:
+        return
+    _renamed_from(search, replay.final, [d for d in deltas if (d.kind == "schema") == schemas])
+    # What is pending would have changed it as well: then it is as the ledger's migrations made it.
+    kinds = {d.kind for d in deltas if d.change == "missing"} & {
+        d.kind for d in deltas if d.change == "unexpected"
+    }
+    if kinds and case.laboratory and case.applied and case.applied is not replay and not schemas:
+        left = case.laboratory.residual(case.applied.final)
+        _renamed_from(
+            search, case.applied.final, [d for d in left if d.kind in kinds and d.key in search.open]
+        )
+
+
+def _renamed_from(search: Search, meant: Snapshot, deltas: list[Delta]) -> None:
+    """Look among *deltas* for what has another name than in *meant*."""
     left, right = ([d for d in deltas if d.change == change] for change in ("missing", "unexpected"))
     alike: dict[object, tuple[list[Delta], list[Delta]]] = {}
     for side, found in enumerate((left, right)):
@@ -401,7 +419,7 @@ def _renamed(search: Search, *, schemas: bool) -> None:
         if len(ours) * len(theirs) <= _PAIRS  # among so many, likeness tells nothing and costs much
         for a in ours
         for b in theirs
-        if _same_but_name(search, a, b)
+        if _same_but_name(search, meant, a, b)
     ]
     times = Counter(d.key for pair in pairs for d in pair)
     for old, new in pairs:
@@ -450,11 +468,10 @@ def _contents(search: Search, schema: str | None, change: str) -> set[Key]:
     return {_bare(d.key) for d in deltas if d.schema == schema and d.change == change}
 
 
-def _same_but_name(search: Search, old: Delta, new: Delta) -> bool:
-    replay = search.case.intended or search.case.applied
-    meant = replay.final.get(*old.key) if replay else None
+def _same_but_name(search: Search, state: Snapshot, old: Delta, new: Delta) -> bool:
+    meant = state.get(*old.key)
     actual = search.actual(new.key)
-    if replay is None or meant is None or actual is None or meant.parent != actual.parent:
+    if meant is None or actual is None or meant.parent != actual.parent:
         return False
     if old.kind == "schema":
         contents = _contents(search, meant.name, "missing")
@@ -464,7 +481,7 @@ def _same_but_name(search: Search, old: Delta, new: Delta) -> bool:
     if len(old.children) != len(new.children) or {(k, swap(i)) for k, i in old.children} != set(new.children):
         return False
     for kind, identity in ((old.kind, old.identity), *old.children):
-        ours, theirs = replay.final.get(kind, identity), search.case.actual.get(kind, str(swap(identity)))
+        ours, theirs = state.get(kind, identity), search.case.actual.get(kind, str(swap(identity)))
         if ours is None or theirs is None:
             return False
         if any(

@@ -434,7 +434,8 @@ def _several_transactions(case: Case, replay: Replay, kept: list[Entry]) -> Iter
     steps = {(e.applied if replay is case.applied else e.intended): e for e in kept}
     if all(used.whole for used in replay.used.values()):
         return
-    for fact in replay.final.iter():
+    last = (next((c.fact for c in reversed(changes) if c.fact), None) for changes in replay.timeline.values())
+    for fact in [*replay.final.iter(), *(f for f in last if f and not replay.final.get(*f.key))]:
         here = case.actual.get(*fact.key)
         for catalog, xid in fact.rows.items() if here else ():
             step = replay.step_of(xid)

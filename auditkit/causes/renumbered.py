@@ -82,8 +82,23 @@ def rebaselined(search: Search) -> None:
             continue
         if not unread and len(_made_by(search, old, keys)) < _SHARE * len(keys):
             continue
-        _rebaselined(search, entry, old + unread, here)
+        _rebaselined(search, entry, old + unread + _among(search, entry, old, strangers), here)
         return
+
+
+def _among(search: Search, entry: Entry, old: list[Entry], strangers: list[Entry]) -> list[Entry]:
+    """Rows of which nothing is left that a squashed file could make: data, or what a later one of them dropped."""
+    applied, places = search.case.applied, {id(e): n for n, e in enumerate(search.case.entries)}
+    last = max(places[id(e)] for e in [entry, *old])
+    return [
+        e
+        for e in strangers
+        if e not in old
+        and places[id(e)] < last
+        and e.applied is not None
+        and applied is not None
+        and not any(applied.final.get(*key) for key in applied.footprint(e.applied))
+    ]
 
 
 def _made(search: Search, entry: Entry, key: Key) -> bool:
