@@ -905,6 +905,135 @@ def deployed() -> dict[str, Any]:
             "DROP FUNCTION shop.erase_customer(bigint);",
             "REVOKE USAGE ON SCHEMA shop FROM shop_api;",
         ],
+        "rehearsed": True,
+        "back": True,
+        "checks": [
+            _check("history", "bad", "20260914181502_hotfix_refunds was deployed, and was not to be"),
+            _check("rehearsal", "bad", "1 change did not happen: index shop.orders_placed_at_idx"),
+            _check("schema", "bad", "table shop.customers was changed by hand in production"),
+            _check("promotion", "warn", "staging lacks 1"),
+        ],
+        "expected": {"fingerprint": "aa11bb22" * 8, "actual": "3f9c5b6a" * 8, "from": "preflight"},
+        "environments": [{"name": "staging", "head": "20260824090000", "lacks": ["27_a"], "beyond": []}],
+    }
+    return document
+
+
+def _check(gate: str, state: str, says: str) -> dict[str, Any]:
+    from auditkit.resolve.objections import AFTERWARDS
+
+    return {"gate": gate, "question": AFTERWARDS[gate], "state": state, "says": says}
+
+
+def preflighted() -> dict[str, Any]:
+    """Before a deployment of two migrations: one writes a large table anew, the other fails."""
+    document = shop("pre_deployment")
+    document["command"] = "auditkit preflight production"
+    first, second = _migration(28), _migration(30)
+    objection = {
+        **copy.deepcopy(document["findings"][0]),
+        "id": "f-rewrites01",
+        "cause": "rewrites_table",
+        "gate": "risks",
+        "confidence": "proven",
+        "severity": "high",
+        "title": f"{first['file']}:3 writes shop.orders anew (about 5,000,000 rows, 703 MB)",
+        "objects": [{"kind": "table", "identity": "shop.orders"}],
+        "who": [],
+        "proof": None,
+    }
+    document["findings"].append(objection)
+    seen = {
+        "line": 3,
+        "statement": "ALTER TABLE shop.orders ADD COLUMN token uuid DEFAULT gen_random_uuid()",
+        "locks": [{"relation": "shop.orders", "mode": "AccessExclusiveLock"}],
+        "rewritten": ["shop.orders"],
+        "scanned": ["shop.orders"],
+        "indexed": [],
+        "transaction": 0,
+        "lock_timeout": "0",
+    }
+    change = {
+        "kind": "table column",
+        "identity": "shop.orders.token",
+        "change": "unexpected",
+        "attribute": None,
+        "left": None,
+        "right": "token uuid",
+    }
+    about = ("version", "name", "file", "commit", "author")
+    document["preflight"] = {
+        "environment": "production",
+        "order": ["staging", "production"],
+        "checks": [
+            _check("history", "ok", "26 migrations applied"),
+            _check("promotion", "unknown", "the ledger of staging could not be read"),
+            _check("rehearsal", "bad", "the second fails"),
+        ],
+        "pending": [
+            {
+                **{key: first[key] for key in about},
+                "uncommitted": False,
+                "digest": "ab" * 32,
+                "ran": True,
+                "failure": None,
+                "program": False,
+                "statements": [seen, {**seen, "line": 9, "locks": [], "rewritten": [], "transaction": None}],
+                "locks": [
+                    {
+                        "relation": "shop.orders",
+                        "mode": "AccessExclusiveLock",
+                        "rows": 5_000_000,
+                        "pages": 90_000,
+                        "size": "about 5,000,000 rows, 703 MB",
+                    }
+                ],
+                "rewritten": ["shop.orders"],
+                "lost": ["shop.orders.note"],
+                "changes": [change],
+                "back": "ALTER TABLE shop.orders DROP COLUMN token;\n",
+            },
+            {
+                **{key: second[key] for key in about},
+                "uncommitted": True,
+                "digest": "cd" * 32,
+                "ran": False,
+                "failure": {"line": 4, "message": 'relation "shop.nothing" does not exist'},
+                "statements": [],
+                "locks": [],
+                "rewritten": [],
+                "lost": [],
+                "changes": [],
+                "back": "",
+            },
+        ],
+        "now": {"fingerprint": "90d2f3aa" * 8, "captured_at": "2026-11-22T07:40:00Z"},
+        "expected": None,
+        "rehearsal": {
+            "ran": True,
+            "why_not": "",
+            "server": "PostgreSQL 18.6",
+            "seconds": 1.5,
+            "with_rows": True,
+            "unlike": [],
+            "back": False,
+            "notes": [],
+        },
+        "linter": {
+            "name": "squawk",
+            "ran": True,
+            "says": [
+                {
+                    "file": first["file"],
+                    "line": 3,
+                    "level": "warning",
+                    "rule": "adding-field-with-default",
+                    "says": "Adding a generated column requires a table rewrite.",
+                    "help": "Add the column as nullable.",
+                }
+            ],
+        },
+        "snapshot": None,
     }
     return document
 
@@ -1000,7 +1129,8 @@ HOSTILE = (
 
 def hostile(notebook: str | None = "root_cause") -> dict[str, Any]:
     """The shop, with every text of the audited database and its history replaced by a hostile one."""
-    builder = {"scheduled_audit": scheduled, "post_deploy_review": deployed}.get(notebook or "", shop)
+    builders = {"scheduled_audit": scheduled, "pre_deployment": preflighted, "post_deploy_review": deployed}
+    builder = builders.get(notebook or "", shop)
     document = copy.deepcopy(builder())
     keep = {"format", "id", "finding", "new", "persisting", "created_at", "at", "until", "captured_at", "committed_at",
             "verdict", "severity", "confidence", "cause", "change", "state", "states", "status", "source_of_truth",

@@ -90,7 +90,10 @@ COMMANDS = {
     "explain with a baseline": ["explain", "reader", "--baseline", "auditor"],
     "report root_cause": ["report", "root_cause", "-e", "reader"],
     "policy": ["policy", "reader"],
+    "preflight": ["preflight", "reader", "--snapshot", "preflight.snapshot"],
     "verify": ["verify", "reader", "--before", "before.snapshot"],
+    "report pre_deployment": ["report", "pre_deployment", "-e", "reader"],
+    "report post_deploy_review": ["report", "post_deploy_review", "-e", "reader", "-p", "before", "before.snapshot"],
 }  # fmt: skip
 
 

@@ -28,11 +28,13 @@ ARGUMENTS = [
 REPORTS = {
     "root_cause": ("root_cause", sample.shop),
     "scheduled_audit": ("scheduled_audit", sample.scheduled),
+    "pre_deployment": ("pre_deployment", sample.preflighted),
     "post_deploy_review": ("post_deploy_review", sample.deployed),
     "clean": ("root_cause", sample.clean),
     "incomplete": ("root_cause", sample.incomplete),
     "hostile": ("root_cause", lambda: sample.hostile("root_cause")),
     "hostile_scheduled": ("scheduled_audit", lambda: sample.hostile("scheduled_audit")),
+    "hostile_preflighted": ("pre_deployment", lambda: sample.hostile("pre_deployment")),
     "hostile_deployed": ("post_deploy_review", lambda: sample.hostile("post_deploy_review")),
 }
 every = pytest.mark.parametrize("report", list(REPORTS))

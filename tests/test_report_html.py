@@ -14,8 +14,13 @@ import sample_audit as sample
 from hypothesis import given
 from hypothesis import strategies as st
 
-from auditkit.report import figures, html, investigation
+from auditkit.report import deploying, figures, html, investigation
 from auditkit.report.svg import Drawing
+
+
+def inline(audit: Any) -> Any:
+    return html.findings(audit, inline=True)
+
 
 SECTIONS: list[Callable[[Any], html.Fragment]] = [
     html.summary,
@@ -37,9 +42,22 @@ SECTIONS: list[Callable[[Any], html.Fragment]] = [
     investigation.story,
     investigation.proof,
     investigation.reach,
-    lambda audit: html.findings(audit, inline=True),
+    inline,
+    deploying.checks,
+    deploying.pending,
+    deploying.linter,
+    deploying.way_back,
+    deploying.signoff,
 ]
-SAMPLES = [sample.shop, sample.scheduled, sample.deployed, sample.clean, sample.empty, sample.incomplete]
+SAMPLES = [
+    sample.shop,
+    sample.scheduled,
+    sample.deployed,
+    sample.preflighted,
+    sample.clean,
+    sample.empty,
+    sample.incomplete,
+]
 VOID = {"br", "img", "input", "meta", "link", "hr"}
 
 
@@ -84,12 +102,17 @@ def test_every_section_of_every_document_is_well_formed(section: Any, build: Any
     assert not re.search(r"\bNone\b(?! of)", read(fragment.html).text)
 
 
-@pytest.mark.parametrize("notebook", ["root_cause", "scheduled_audit", "post_deploy_review"])
+@pytest.mark.parametrize(
+    "notebook", ["root_cause", "scheduled_audit", "pre_deployment", "post_deploy_review"]
+)
 @pytest.mark.parametrize("section", SECTIONS)
 def test_hostile_text_makes_no_element_and_no_attribute(section: Any, notebook: str) -> None:
-    builder = {"scheduled_audit": sample.scheduled, "post_deploy_review": sample.deployed}.get(
-        notebook, sample.shop
-    )
+    builders = {
+        "scheduled_audit": sample.scheduled,
+        "pre_deployment": sample.preflighted,
+        "post_deploy_review": sample.deployed,
+    }
+    builder = builders.get(notebook, sample.shop)
     page, plain = read(section(sample.hostile(notebook)).html), read(section(builder()).html)
     assert set(page.tags) <= set(plain.tags) | {
         "details",
@@ -218,11 +241,11 @@ def test_links_inside_a_report_lead_somewhere() -> None:
         ),
         "scheduled_audit": (
             sample.scheduled,
-            [html.summary, html.since_last_run, html.matrix, SECTIONS[-1], html.coverage],
+            [html.summary, html.since_last_run, html.matrix, inline, html.coverage],
         ),
         "post_deploy_review": (
             sample.deployed,
-            [html.summary, html.unintended, SECTIONS[-1], html.blame, html.coverage],
+            [html.summary, html.unintended, inline, html.blame, html.coverage],
         ),
     }
     for build, sections in report.values():

@@ -19,6 +19,7 @@ from auditkit.report.rendering import policy, script_json, scrub
 REPORTS = {
     "root_cause": sample.shop,
     "scheduled_audit": sample.scheduled,
+    "pre_deployment": sample.preflighted,
     "post_deploy_review": sample.deployed,
 }
 #: What a page of ours may name but never fetch: namespaces, and addresses inside plotly's own code.
@@ -38,7 +39,7 @@ def test_a_run_has_its_three_files(tmp_path: Path, name: str) -> None:
     page = run.index.read_text("utf-8")
     assert len(page.encode()) <= 2_000_000
     assert URL.findall(page.replace(plotly(page), "")) == []
-    assert f"<title>FAIL: {'Why' if name == 'root_cause' else name[:4].capitalize()}" in page
+    assert f"<title>FAIL: {'Why' if name == 'root_cause' else name[:3].capitalize()}" in page
     for finding in REPORTS[name]()["findings"]:
         assert f'id="{finding["id"]}"' in page
     executed = nbformat.read(run.notebook, as_version=4)
