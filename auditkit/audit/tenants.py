@@ -34,7 +34,7 @@ def alike(
     """
     environment = str(snapshot.manifest["name"])
     facts = _by_schema(snapshot, group)
-    names = sorted(name for name in facts if name != group.template)
+    names = sorted((name for name in facts if name != group.template), key=str.casefold)
     differing: dict[str, str] = {}
     about: dict[str, Any] = {
         "group": group.name,
@@ -96,7 +96,9 @@ def _by_schema(snapshot: Snapshot, group: Group) -> dict[str, Facts]:
 
 
 def _without(schema: str) -> Callable[[str], str]:
-    words = "|".join(re.escape(word) for word in sorted({quote(schema), schema}, key=len, reverse=True))
+    # People quote names that need no quotes, too.
+    forms = sorted({quote(schema), schema, '"' + schema.replace('"', '""') + '"'}, key=len, reverse=True)
+    words = "|".join(map(re.escape, forms))
     pattern = re.compile(rf'(?<![\w$"])(?:{words})(?![\w$"])')
     return lambda text: pattern.sub(_OWN, text) if schema in text else text
 
