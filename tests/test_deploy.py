@@ -431,6 +431,27 @@ def test_an_earlier_environment_that_cannot_be_read(world: World) -> None:
     assert "staging: its migration history" in document["headline"]
 
 
+def test_without_the_ledger_nobody_knows(world: World) -> None:
+    file = str(world.project.root / "before.snapshot")
+    world.preflight(snapshot=file)
+    world.sql("create role blind_one login")
+    try:
+        world.project.settings({"production": f"{world.production} user=blind_one"})
+        before = world.preflight()
+        assert before["verdict"] == "INCOMPLETE"
+        assert {gates(before, "preflight")[gate] for gate in ("history", "files", "schema", "rehearsal")} == {
+            "unknown"
+        }
+        after = world.verify()
+        assert (after["verdict"], after["findings"]) == ("INCOMPLETE", [])
+        assert set(gates(after, "deploy").values()) == {"unknown"}
+        assert after["headline"].startswith(
+            "Nobody knows what the deployment to production did: migration history"
+        )
+    finally:
+        world.sql("drop role blind_one")
+
+
 @pytest.mark.parametrize(
     ("order", "name", "before"),
     [

@@ -168,7 +168,7 @@ def test_hostile_names_do_nothing(open_page: Any, report: str) -> None:
     )
     text = opened.page.locator("body").inner_text()
     assert "<script>window.pwned=1</script>" in text
-    assert "49" not in re.findall(r"(?<!\d)49(?!\d)", text)
+    assert not re.findall(r"(?<![0-9a-f])49(?![0-9a-f])", text)  # nor in a digest
     if report != "index":
         assert "{{ 7*7 }}" in text
 

@@ -85,18 +85,30 @@ def verify(
     )
     intention = old.manifest.get("preflight") or {}
     others, problems = other_ledgers(settings, source, migrations, [])
+    after, previous = ledgers.choose(new.ledgers, migrations), ledgers.choose(old.ledgers, migrations)
+    problems += [{"environment": _BEFORE, **item} for item in previous.not_checked]
     matrix = states(
         migrations,
         {
-            source.name: ledgers.choose(new.ledgers, migrations),
-            _BEFORE: ledgers.choose(old.ledgers, migrations),
+            source.name: after,
+            _BEFORE: previous,
             **{name: history for name, history in others.items() if name != _BEFORE},
         },
     )
     explained = explain_one(source.name, new, None, matrix, migrations, settings, progress)
     was = meant_for(_BEFORE, old, matrix, migrations, settings, progress)
     work = _Deployment(
-        explained, was, old, new, matrix, migrations, settings, intention, versions, bool(expected_version)
+        explained,
+        was,
+        old,
+        new,
+        matrix,
+        migrations,
+        settings,
+        intention,
+        versions,
+        bool(expected_version),
+        after.readable and previous.readable,
     )
     deploy = work.look(problems, progress)
     deploy["deployed_at"] = deployed_at or None
@@ -123,7 +135,7 @@ def verify(
 
 @dataclass
 class _Deployment:
-    """One environment before and after."""
+    """One environment before and after. *known*: whether both ledgers could be read, else nobody knows what was deployed."""
 
     explained: Explained
     was: Meant
@@ -135,6 +147,7 @@ class _Deployment:
     intention: Mapping[str, Any]
     versions: Sequence[str]
     told: bool
+    known: bool
     outcome: Outcome | None = None
     deploy: dict[str, Any] = field(default_factory=dict)
     ill: list[Objection] = field(default_factory=list)
@@ -167,7 +180,7 @@ class _Deployment:
         intended = compare(first, last, scope=self.scope).deltas if first and last else []
         here = compared_state(self.new, self.scope)
         meant = expected_state(self.old, first, last, self.scope) if first and last else here
-        unintended, absent = self._differences(meant, here)
+        unintended, absent = self._differences(meant, here) if self.known else ([], [])
         self.deploy = {
             "before": self._moment(self.old, _BEFORE),
             "after": self._moment(self.new, self.name),
@@ -176,11 +189,11 @@ class _Deployment:
             "actual": [d.as_dict() for d in actual if not d.is_order],
             "unintended": [d.as_dict() for d in unintended],
             "absent": [d.as_dict() for d in absent],
-            "ledger": [*self._ledger()],
+            "ledger": [*self._ledger()] if self.known else [],
             "rehearsed": self.outcome is not None,
             "rollback": self._rollback(intended),
             "back": self.outcome.left_back == [] if self.outcome else None,
-            "expected": self._expected(fingerprint(meant), fingerprint(here)),
+            "expected": self._expected(fingerprint(meant), fingerprint(here)) if self.known else None,
             "environments": [*self._others()],
             "preflight": {k: self.intention[k] for k in ("created_at", "verdict")}
             if self.intention
@@ -278,8 +291,10 @@ class _Deployment:
     def _others(self) -> Iterator[dict[str, Any]]:
         """Which migrations other environments lack, or have beyond."""
         for environment in self.matrix.environments:
-            if environment.name in (self.name, _BEFORE):
+            if environment.name in (self.name, _BEFORE) or not self.known:
                 continue
+            if not any(environment.name in row.cells for row in self.matrix.rows):
+                continue  # its ledger could not be read
             rows = [r for r in self.matrix.rows if environment.name in r.cells or self.name in r.cells]
             here = {(r.version, r.name) for r in rows if self._applied(r, self.name)}
             there = {(r.version, r.name) for r in rows if self._applied(r, environment.name)}
@@ -341,6 +356,8 @@ class _Deployment:
     def _findings(self, unintended: Sequence[Delta], absent: Sequence[Delta]) -> list[Finding]:
         """Those that concern this deployment; what was wrong before it is only counted."""
         everything = self.explained.findings
+        if not self.known:
+            return []
         mine, covered = self._explained(unintended, absent)
         self.deploy["preexisting"] = len([f for f in everything if f.severity != "info"]) - len(mine)
         found: list[Finding] = [*mine]
@@ -482,16 +499,17 @@ class _Deployment:
         deploy = self.deploy
         count = counted(len(self.deployed), "migration")
         changes = counted(len(deploy["intended"]), "change")
+        told = deploy["expected"] or {"from": "replay", "fingerprint": None, "actual": None}
         source = {
             "preflight": "the preflight's rehearsal",
             "rehearsal": "a rehearsal on a shadow of the snapshot taken before",
             "replay": "a replay of the migrations",
-        }[deploy["expected"]["from"]]
+        }[told["from"]]
         older = counted(deploy["preexisting"], "older finding")
         history, effect = "nothing was deployed, and nothing was to be", "nothing was to change"
         if self.deployed:
             history = f"{count} recorded, exactly what was intended"
-            same = deploy["expected"]["fingerprint"] == deploy["expected"]["actual"]
+            same = told["fingerprint"] == told["actual"]
             effect = f"{changes}, as in {source}; the fingerprint is " + (
                 "the expected one" if same else "another because of what else differs"
             )
@@ -509,9 +527,13 @@ class _Deployment:
         blocked = [
             i for i in document["not_checked"] if i.get("blocking", True) and i["environment"] == self.name
         ]
-        unknown = {}
-        if not self.explained.history.readable:
-            unknown["history"] = "the ledger may not be read"
+        unknown: dict[str, str] = {}
+        if not self.known:
+            why = "the ledger could not be read, so nobody knows what was deployed"
+            return [
+                {"gate": gate, "question": question, "state": "unknown", "says": why}
+                for gate, question in AFTERWARDS.items()
+            ]
         if blocked:
             unknown |= dict.fromkeys(("rehearsal", "schema"), f"{blocked[0]['what']}: {blocked[0]['why']}")
         found = checks(document["findings"], says, unknown, fail_on, AFTERWARDS)
@@ -567,7 +589,8 @@ class _Deployment:
         if wrong:
             return f"The deployment to {self.name} is not what was intended: {count} applied, but {', '.join(wrong)}."
         if document["verdict"] == "INCOMPLETE":
-            return None
+            first = next(i for i in document["not_checked"] if i.get("blocking", True))
+            return f"Nobody knows what the deployment to {self.name} did: {first['what']}: {first['why']}."
         worst = next((f for f in document["findings"] if f["severity"] != "info"), None)
         if not self.deployed:
             return None if worst else f"Nothing was deployed to {self.name}, and nothing changed."

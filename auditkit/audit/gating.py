@@ -163,6 +163,10 @@ class _Preflight:
         versions = upto(self.migrations, self.expected_version)
         self.rows = [row for row in pending_in(self.matrix, self.name) if row.version in versions]
         forget_pending(self.explained)
+        if (
+            not self.explained.history.readable
+        ):  # what was applied is not known, so nothing can be held against it
+            self.explained.findings, self.explained.compared.deltas = [], []
         found = self.explained.findings
         found += _unless_told(ready(self.matrix, self.migrations, self.name, self.before), found)
         self.outcome = self._rehearse(problems, progress)
@@ -399,10 +403,6 @@ class _Preflight:
             "schema": f"{document['coverage']['facts']:,} facts are what the applied migrations say",
             "files": f"{pending}: committed, in order, each version once" if rows else "nothing is pending",
         }
-        if not any(row.migration and row.migration.git for row in rows) and rows:
-            says["files"] = (
-                f"{pending}: in order, each version once; without git nobody knows whether they were reviewed"
-            )
         if self.before and rows:
             says["promotion"] = f"{pending}: in place in {', '.join(self.before)}"
         if outcome:
@@ -419,6 +419,11 @@ class _Preflight:
         found: dict[str, str] = {}
         if not self.explained.history.readable:
             found["history"] = "the ledger may not be read"
+            found["files"] = "what is pending is not known"
+        elif self.rows and not any(row.migration and row.migration.git for row in self.rows):
+            found["files"] = (
+                "in order, each version once; without git nobody knows whether they were reviewed"
+            )
         mine = [item for item in blocked if item["environment"] == self.name]
         if self.explained.meant.intended is None or mine:
             first = mine[0] if mine else {"what": "the migrations", "why": "they cannot be replayed"}
