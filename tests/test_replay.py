@@ -224,6 +224,15 @@ def test_what_dumps_contain_is_tolerated() -> None:
     assert told(result, "table", "public.u") == [(0, 10, True)]
 
 
+@pytest.mark.timeout(60)
+def test_a_file_of_megabytes_is_sent_piece_by_piece() -> None:
+    """More than the socket takes at once, in one statement and in many: it once waited for ever."""
+    body = "-- a line of a long function\n" * 60_000
+    many = "".join(f"comment on function f() is '{number} {'x' * 400}';\n" for number in range(2_000))
+    result = run(f"create function f() returns int language sql as $${body}select 1$$;", many)
+    assert (failed(result), result.statements) == ([], 2_001)
+
+
 def test_bytes_that_are_no_text_are_a_failure_of_their_file_only(tmp_path: Path) -> None:
     folder = tmp_path / "supabase" / "migrations"
     folder.mkdir(parents=True)

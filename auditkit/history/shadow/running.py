@@ -312,8 +312,9 @@ def _wait(pgconn: PGconn, told: Told | None) -> PGresult:
     last: PGresult | None = None
     while True:
         with contextlib.suppress(OperationalError):  # lost just now: the next result says so
-            poll.register(pgconn.socket, select.POLLIN)
             while pgconn.is_busy():
+                # What is longer than the socket's buffer (a dump in one migration) is sent piece by piece.
+                poll.register(pgconn.socket, select.POLLIN | (select.POLLOUT if pgconn.flush() else 0))
                 poll.poll()
                 pgconn.consume_input()
         result = pgconn.get_result()
