@@ -20,6 +20,17 @@ if TYPE_CHECKING:
 
 
 _CLEAR = "DISCARD ALL"
+#: An audit's role may be set to write nothing and to wait for nobody; its name is rebuilt on the shadow with that.
+#: What a client asks for when it connects goes before, and is what DISCARD returns to.
+_FREE = " ".join(
+    f"-c {setting}"
+    for setting in (
+        "default_transaction_read_only=off",
+        "statement_timeout=0",
+        "lock_timeout=0",
+        "idle_in_transaction_session_timeout=0",
+    )
+)
 
 
 class Scratch:
@@ -83,11 +94,15 @@ class Scratch:
         return make_conninfo(self.ground.server or "", dbname=self.database)
 
     def runner(self, user: str | None = None) -> psycopg.Connection[Any]:
-        """A session with libpq's plain defaults, as most tools have; the role's own settings apply."""
+        """A session with libpq's plain defaults, as most tools have; the role's own settings apply, but for those
+        that would stop a migration."""
         import psycopg
+        from psycopg.conninfo import conninfo_to_dict
 
+        conninfo = self.conninfo(user)
+        options = f"{conninfo_to_dict(conninfo).get('options') or ''} {_FREE}"
         try:
-            connection = psycopg.connect(self.conninfo(user), autocommit=True, prepare_threshold=None)
+            connection = psycopg.connect(conninfo, options=options, autocommit=True, prepare_threshold=None)
         except psycopg.OperationalError as error:
             raise ServerFailed(
                 f"the shadow database cannot run migrations as {user}: {reason(error)}; "
