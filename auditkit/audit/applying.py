@@ -192,7 +192,8 @@ def shell_of(
     """What runs a command of the project's tool on the database of *connection*."""
     code = code_of(migrations, settings)
     python = code.program[0] if code and code.program[1].endswith(".py") else ""
-    words = commands.surroundings(connection.info, settings.code_environment, os.environ)
+    encrypted = bool(connection.pgconn.ssl_in_use)
+    words = commands.surroundings(connection.info, settings.code_environment, os.environ, encrypted=encrypted)
     root = migrations.project.root
 
     def shell(step: PlanStep, line: str, began: Callable[[int], None]) -> commands.Ended:

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TOOLS", "Commands", "Ended", "at_work", "commands_of", "run", "surroundings"]
 
+_URL = re.compile(r"(postgres(?:ql)?(?:\+\w+)?|postgis)(?=://)")
 #: Longer outputs of a command are of no use to anybody.
 _LAST = 4000
 
@@ -293,13 +294,14 @@ def at_work(pid: int, program: str) -> bool:
 
 
 def surroundings(
-    info: psycopg.ConnectionInfo, more: Mapping[str, str], base: Mapping[str, str]
+    info: psycopg.ConnectionInfo, more: Mapping[str, str], base: Mapping[str, str], *, encrypted: bool = False
 ) -> dict[str, str]:
     """The variables of a command that works on the database of a connection.
 
     Args:
         more: the project's own, ``[migrations] environment``, in whose values ``{shadow}`` and its parts are filled in.
         base: what is there already; whatever leads to another database is replaced.
+        encrypted: whether the connection is.
     """
     parameters = info.get_parameters()
     host, port = parameters.get("host") or info.host, str(info.port)
@@ -309,16 +311,19 @@ def surroundings(
         for key, value in parameters.items()
         if key in ("sslmode", "sslrootcert", "sslcert", "sslkey", "channel_binding")
     }
+    if not str(options.get("sslmode", "")).startswith(("require", "verify")):
+        options["sslmode"] = "require" if encrypted else "disable"  # as it is: not every driver can try both
     socket = host.startswith("/")
     query = {**({"host": host} if socket else {}), **options}
-    if socket:
-        query.setdefault("sslmode", "disable")
     ending = "?" + "&".join(f"{k}={quote(v, safe='/')}" for k, v in query.items()) if query else ""
     where = f"{'localhost' if socket else host}:{port}/{quote(info.dbname, safe='')}"
     user = quote(info.user, safe="")
     plain = f"postgresql://{user}@{where}{ending}"
     whole = f"postgresql://{user}:{quote(password, safe='')}@{where}{ending}" if password else plain
     kept = {k: v for k, v in base.items() if not k.startswith(("PG", "AUDITKIT_"))}
+    for name, value in kept.items():  # as for replays: they lead where we are, whatever they are called
+        if scheme := _URL.match(value):
+            kept[name] = scheme[1] + whole.removeprefix("postgresql")
     kept |= {
         "AUDITKIT_URL": plain,
         "DATABASE_URL": whole,

@@ -194,6 +194,16 @@ class Book:
             for row in rows
         ]
 
+    @property
+    def numbers(self) -> str:
+        """The query that has sequences of the ledger go on after its rows."""
+        return (
+            "SELECT setval(s.oid::regclass, (SELECT coalesce(max((to_jsonb(t) ->> a.attname)::bigint), 0) + 1 "
+            f"FROM {self.table} AS t), false) FROM pg_depend d JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S' "
+            "JOIN pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid "
+            f"WHERE d.refobjid = {literal(self.table)}::regclass AND d.deptype IN ('a', 'i')"
+        )
+
     def back(self, before: Raw, after: Raw, added: Sequence[tuple[str, str]]) -> str:
         """What takes back the change from *before* to *after*, which put the versions *added* there."""
         gone = [row for row in before if row not in set(after)]

@@ -126,6 +126,8 @@ class Rehearsal:
         for statement in [f"DELETE FROM {self.book.table}", *self.book.restore(raw)] if self.book else ():
             if error := execute(self.runner, statement):
                 raise Stumbled(f"the ledger cannot be rebuilt on the shadow: {error.message}")
+        if self.book:
+            execute(self.runner, self.book.numbers)
         self.scratch.reset(self.runner)
         self.with_rows = with_rows
         self.now = self.first = self.look()
