@@ -1,6 +1,6 @@
 """Is the cause right, and the migration? Known injuries to histories that the tests have never seen.
 
-    python benchmarks/root_cause.py [--cases 150] [--seed 1] [--only 'edited*'] [--sizes 10,50,200] [--tools dbmate]
+    python benchmarks/root_cause.py [--cases 150] [--seed 1] [--only 'edited*' …] [--sizes 10,50,200] [--tools dbmate]
                                     [--jobs 2] [--out results.jsonl] [--keep DIR] [--long]
 
 Each case: a history of migrations made from the seed (benchmarks/root_causes/histories.py), committed to git by several
@@ -36,11 +36,13 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from root_causes.drafts import Draft, NotHere
+from root_causes.facts import FACTS
 from root_causes.histories import STYLES, History, generate
 from root_causes.ledgers import TOOLS
 from root_causes.scenarios import SCENARIOS
@@ -67,17 +69,18 @@ class Case:
     tools: tuple[str, ...]
 
 
-def plan(count: int, seed: int, only: str, sizes: Sequence[int], tools: Sequence[str]) -> list[Case]:
+def plan(
+    count: int, seed: int, only: Sequence[str], sizes: Sequence[int], tools: Sequence[str]
+) -> list[Case]:
     """Every scenario in turn, in an order of the seed's; each fourth case has two or three injuries."""
     rng = random.Random(f"plan/{seed}")
-    patterns = only.split(",")
     names = [
-        n for n, s in SCENARIOS.items() if any(fnmatch.fnmatch(x, p) for x in (n, s.group) for p in patterns)
+        n for n, s in SCENARIOS.items() if any(fnmatch.fnmatch(x, p) for x in (n, s.group) for p in only)
     ]
     mixing = [n for n in SCENARIOS if SCENARIOS[n].mixes and not SCENARIOS[n].negative]
     deck: list[str] = []
-    cases = []
-    for number in range(count):
+    cases: list[Case] = []
+    for number in range(count if names else 0):
         if not deck:
             deck = rng.sample(names, len(names))
         chosen: tuple[str, ...] = (deck.pop(),)
@@ -85,6 +88,12 @@ def plan(count: int, seed: int, only: str, sizes: Sequence[int], tools: Sequence
             chosen += tuple(rng.sample(mixing, rng.choice((1, 1, 2))))
         cases.append(Case(number, seed, chosen, tuple(sizes), tuple(tools)))
     return cases
+
+
+def plan_facts(seed: int, sizes: Sequence[int], tools: Sequence[str]) -> list[Case]:
+    """Each scenario of the facts once."""
+    names = dict.fromkeys(name for _, covered in FACTS.values() for name in covered)
+    return [Case(n, seed, (name,), tuple(sizes), tuple(tools)) for n, name in enumerate(names)]
 
 
 @functools.lru_cache(maxsize=40)
@@ -176,7 +185,10 @@ class Runner:
         settings = self.world.settings(draft, built, databases)
         start = time.perf_counter()
         try:
-            with storm(databases[draft.environment], draft.options.get("storm", "")):
+            with (
+                shadow(self.world, draft),
+                storm(databases[draft.environment], draft.options.get("storm", "")),
+            ):
                 audit = auditkit.explain(list(draft.environments), config=str(settings))
             document: dict[str, Any] = audit.document
         except Exception as error:
@@ -185,6 +197,19 @@ class Runner:
         seconds = time.perf_counter() - start
         return {**about, "live": live, "seconds": seconds, "verdict": document["verdict"],
                 **marks(draft, built, document, bare=not live)}  # fmt: skip
+
+
+@contextmanager
+def shadow(world: World, draft: Draft) -> Iterator[None]:
+    """Replays on the programs of the bench's own server, if the case wants that, whatever version is audited."""
+    if "shadow" not in draft.options:
+        yield
+        return
+    os.environ["AUDITKIT_PG_BINDIR"] = str(world.server.binaries.bindir)
+    try:
+        yield
+    finally:
+        del os.environ["AUDITKIT_PG_BINDIR"]
 
 
 def marks(draft: Draft, built: Built, document: dict[str, Any], *, bare: bool) -> dict[str, Any]:
@@ -348,7 +373,12 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=150)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument(
-        "--only", default="*", help="patterns of classes or groups of scenarios (--list shows them)"
+        "--only",
+        action="append",
+        help="a pattern of classes or groups of scenarios (--list shows them); may be given several times",
+    )
+    parser.add_argument(
+        "--facts", action="store_true", help="each of the 62 scenarios of root_causes/facts.py once"
     )
     parser.add_argument("--case", type=int, action="append", help="only the cases of these numbers")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="lengths of histories")
@@ -372,7 +402,17 @@ def main() -> None:
             print(long_history(folder))
             return
         sizes = [int(s) for s in arguments.sizes.split(",")]
-        cases = plan(arguments.cases, arguments.seed, arguments.only, sizes, arguments.tools.split(","))
+        only = arguments.only or ["*"]
+        tools = arguments.tools.split(",")
+        cases = (
+            plan_facts(arguments.seed, sizes, tools)
+            if arguments.facts
+            else plan(arguments.cases, arguments.seed, only, sizes, tools)
+        )
+        if not cases:
+            parser.error(
+                f"--only {' --only '.join(only)}: no scenario has such a name or group (--list shows them)"
+            )
         if arguments.case:
             cases = [case for case in cases if case.number in arguments.case]
         rows = list(run(cases, arguments, folder))

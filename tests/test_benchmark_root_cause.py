@@ -12,11 +12,13 @@ import pytest
 
 from auditkit.server import Server
 
-BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+ROOT = Path(__file__).resolve().parent.parent
+BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import root_cause  # noqa: E402
 from root_causes.drafts import MAY, OPEN, Truth  # noqa: E402
+from root_causes.facts import FACTS, TESTS  # noqa: E402
 from root_causes.histories import ROLES, STYLES, generate  # noqa: E402
 from root_causes.ledgers import TOOLS  # noqa: E402
 from root_causes.scenarios import SCENARIOS  # noqa: E402
@@ -88,17 +90,31 @@ def test_histories_run_and_make_what_they_say(
 # --- cases
 
 
-def test_the_facts_scenarios_are_there_and_sixty_more() -> None:
-    numbered = {name[:2] for name in SCENARIOS if name[:2].isdigit()}
-    assert {f"{n:02}" for n in range(1, 49)} - numbered <= {
-        "45"
-    }  # 06 to 48; what cannot be made here is said below
-    assert sum(not name[:2].isdigit() for name in SCENARIOS) >= 60
+def test_all_62_scenarios_of_the_facts_are_inflicted_or_tested_and_sixty_more() -> None:
+    assert sorted(FACTS) == list(range(1, 63))
+    for number, (_, names) in FACTS.items():
+        assert names or number in TESTS, number
+        assert set(names) <= SCENARIOS.keys()
+        numbered = {name for name in SCENARIOS if name.startswith(f"{number:02} ")}
+        assert numbered <= set(names), number  # none has the number and is left out
+    for test in TESTS.values():
+        file, _, name = test.partition("::")
+        assert f"def {name}(" in (ROOT / file).read_text(), test
+    covered = {name for _, names in FACTS.values() for name in names}
+    assert len(SCENARIOS.keys() - covered) >= 60
+    assert [case.scenarios for case in root_cause.plan_facts(1, [10, 50], list(TOOLS))] == [
+        (name,) for name in dict.fromkeys(name for _, names in FACTS.values() for name in names)
+    ]
+
+
+def test_every_scenario_of_the_facts_finds_something_to_injure() -> None:
+    for case in root_cause.plan_facts(1, [10, 50, 200], list(TOOLS)):
+        root_cause.draw(case)  # raises NotHere
 
 
 def test_a_seed_draws_the_same_cases() -> None:
     def drawn() -> list[Any]:
-        cases = root_cause.plan(30, 5, "*", [10, 50], list(TOOLS))
+        cases = root_cause.plan(30, 5, ["*"], [10, 50], list(TOOLS))
         drafts = [root_cause.draw(case) for case in cases]
         return [(d.tool.name, d.history.seed, d.steps, d.hands, d.git, d.truths) for d in drafts]
 

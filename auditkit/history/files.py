@@ -146,11 +146,12 @@ def lost(migrations: Migrations) -> dict[str, Blob]:
     """Migrations that are not among the files but were once, or are in another branch, by version.
 
     Each as last seen: the commit is the one that gave it its last content. Empty without git. A version is
-    known by the file's name only, so those of tools that list their migrations elsewhere are not found.
+    known by the file's name only, so those of tools that list their migrations elsewhere are not found; of
+    drizzle, whose ledger keeps checksums, the file's name stands for the version.
     """
     repository, _ = open_repository(migrations.project.root)
     layout = LAYOUTS[migrations.tool]
-    if not repository or layout.listed or migrations.tool in ("drizzle", "django"):
+    if not repository or layout.listed or migrations.tool == "django":
         return {}
     here = {migration.path for migration in migrations}
     found: list[tuple[Migration, GitInfo]] = []

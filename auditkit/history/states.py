@@ -397,9 +397,12 @@ class _Side:
 
     def find_strangers(self, seen: Mapping[str, Blob]) -> None:
         """Say where git has the files of unknown rows."""
-        known = {self._key(b.migration.version, b.migration.name): b for b in seen.values()}
+        by_version = self.history.tool != "drizzle"  # whose versions are in a list that the file's branch has
+        known = {self._key(b.migration.version, b.migration.name): b for b in seen.values() if by_version}
         for number, (row, cell) in enumerate(self.strangers):
-            blob = known.get(self._key(row["version"], row["name"]))
+            blob = known.get(self._key(row["version"], row["name"])) or next(
+                (b for b in seen.values() if self._has_checksum(row, b.migration)), None
+            )
             if blob and row["name"] in ("", blob.migration.name):
                 where = f"git has it as {blob.migration.path} ({blob.commit.id[:12]}, {blob.commit.author})"
                 self.strangers[number] = (row, replace(cell, blob=blob, notes=(*cell.notes, where)))

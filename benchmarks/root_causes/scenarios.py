@@ -65,7 +65,7 @@ def by_hand(
     """Register a change by hand to an object drawn at random.
 
     *culprits*: none for what is new; the last migration that wrote the object; that or the one that made it (a part of
-    a table is changed: either is said of it); or any of these (a grant: nobody wrote what was added).
+    a table is changed, something is dropped: either is said of it); or any of these (a grant: nobody wrote what was added).
     """
 
     def inflict(d: Draft) -> None:
@@ -84,7 +84,7 @@ def by_hand(
             live, less = (MUST if d.tool.link == "exact" and thing.last < len(d.git) - 1 else OPEN), OPEN
         d.tell(
             MANUAL,
-            named[culprits],
+            named[EITHER] if drops else named[culprits],
             objects(thing),
             live=live,
             bare=less,
@@ -782,7 +782,7 @@ def all_policies(d: Draft) -> None:
     table = d.pick(TABLE, fits=lambda t: len(d.history.of(t, "policy")) > 1)
     for policy in d.history.of(table, "policy"):
         d.hand(f"DROP POLICY {policy.info['name']} ON {table.identity}")
-        d.tell(MANUAL, policy.last, [policy.label], live=OPEN, bare=OPEN)
+        d.tell(MANUAL, (policy.last, policy.made), [policy.label], live=OPEN, bare=OPEN)
 
 
 @scenario("six hands", "manual", mixes=False)
@@ -2044,6 +2044,20 @@ def restored_custom(d: Draft) -> None:
 @harmless("49 another major version", mixes=False)
 def other_major(d: Draft) -> None:
     d.options["major"] = "15"
+
+
+@harmless("50 a shadow of a later version", mixes=False)
+def later_shadow(d: Draft) -> None:
+    """The audited server's own version is not at hand: NOT NULL has rows from 18 on, and views are written otherwise."""
+    d.options |= {"major": "15", "shadow": "own"}
+
+
+@scenario("52 restored, and a hand", "manual", mixes=False)
+def restored_and_hand(d: Draft) -> None:
+    d.options["restore"] = d.rng.choice(("text", "custom", "single"))
+    function = d.pick("function", fits=simple_function)
+    d.hand(hotfix(function, d))
+    d.tell(MANUAL, function.last, [function.label])
 
 
 @harmless("45 another locale", mixes=False)
