@@ -830,7 +830,8 @@ def _banner(document: dict[str, Any]) -> None:
 
 
 def _not_checked(document: dict[str, Any]) -> None:
-    for item in document["not_checked"]:
+    """What makes it INCOMPLETE; what does not is told by `explain` and in the JSON, not every day."""
+    for item in filter(lambda item: item.get("blocking", True), document["not_checked"]):
         name = f"{item['environment']}: " if item.get("environment") else ""
         click.echo(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}", err=True)
 

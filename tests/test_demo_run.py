@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
+from project import Project
 
 from auditkit import audit, config
 from auditkit.demo.run import MARK, clear, run
@@ -114,3 +116,22 @@ def test_it_can_be_repeated_but_removes_nothing_of_yours(tmp_path: Path) -> None
     (tmp_path / MARK).write_text("{not json")
     clear(tmp_path)
     assert json.loads((tmp_path / MARK).read_text()) == {"reports": []}
+
+
+def test_the_walk_through_of_every_day(demo: Any) -> None:
+    """As docs/daily.md and docs/fleet.md have it: check, check again, the fleet, a schedule."""
+    shop = Project(demo[0] / "shop")
+    first = shop.run("check", "--alert-file", "../alerts.md", env={"PATH": os.environ["PATH"]})
+    assert first.code == 1
+    assert "\n  production: 12 findings, 34 applied, 0 pending\n" in first.out
+    assert first.out.endswith("\nnext: auditkit explain production\n")
+    page = (demo[0] / "alerts.md").read_text("utf-8")
+    assert "20260824091000\\_gift" not in page and "20260824091000_gift_cards was edited" in page
+    again = shop.run("check", "--warn-only")
+    assert again.code == 0 and "\nunchanged since the last check, " in again.out
+    fleet = shop.run("fleet")
+    assert (
+        "\nindex public.reviews_published_idx " in fleet.out
+        and "\n28 migrations are applied everywhere.\n" in fleet.out
+    )
+    assert shop.run("schedule", "github").code == 0

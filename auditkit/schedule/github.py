@@ -20,10 +20,10 @@ def files(job: Job) -> dict[str, str]:
                 f"{name}: no secret of GitHub's may begin with GITHUB_; give the variable another name"
             )
     utc = job.in_utc()
-    told = f"{job.hour:02}:{job.minute:02} {job.timezone} in winter" if job.timezone else "The time is UTC"
+    zone = job.timezone and f"{job.hour:02}:{job.minute:02} {job.timezone} in winter; GitHub knows UTC only"
     comment = f"""\
 Checks the databases every day against the migrations in this repository. Put it into .github/workflows/{_NAME}.
-{told}; GitHub knows UTC only. Secrets to define in the repository's settings: {", ".join(secrets) or "none"}."""
+{zone or "The time is UTC"}. Secrets to define in the repository's settings: {", ".join(secrets) or "none"}."""
     if job.service_file or job.passwords:
         comment += "\nPG_SERVICE_CONF and PGPASS are the contents of libpq's service file and of .pgpass."
     document = {
