@@ -375,3 +375,33 @@ def test_what_a_tool_keeps_beside_its_ledger_is_no_part_of_the_schema(database: 
         kept = {table for record in read_ledgers(connection) for table in own_tables(record)}
     assert {"public.databasechangelog", "public.databasechangeloglock", "public._yoyo_log"} <= kept
     assert {"sqitch.changes", "sqitch.events"} <= kept
+
+
+@pytest.mark.parametrize("itself", [True, False], ids=["recorded itself", "known by what it replaces"])
+def test_a_squashed_migration_is_known_by_the_rows_of_those_that_it_replaces(itself: bool) -> None:
+    """Django writes a row for each of them, and one for the squashed one at the end of its run."""
+
+    def row(version: str, position: int) -> dict[str, Any]:
+        return {
+            "version": version,
+            "name": version.partition(".")[2],
+            "position": position,
+            "state": "applied",
+        }
+
+    versions = ["shop.0001_initial", "shop.0002_name", "shop.0003_order"]
+    rows = [row(version, n) for n, version in enumerate(versions)]
+    if itself:
+        rows.append(row("shop.0001_squashed_0002", 9))
+    keys = {"tool": "django", "schema": "public", "table": "django_migrations"}
+    record = {**keys, "platform": None, "denied": None, "grant": None, "rows": rows}
+    squashed = Migration("shop.0001_squashed_0002", "", "shop/1.py", None, replaces=tuple(versions[:2]))
+    order = Migration("shop.0003_order", "", "shop/3.py", None)
+    found = choose([record], Migrations(Project(Path(), "django", ("shop",)), (squashed, order)))
+    assert sorted((r["position"], r["version"]) for r in found.rows) == [
+        (1, "shop.0001_squashed_0002"),
+        (2, "shop.0003_order"),
+    ]
+    old = Migration("shop.0002_name", "", "shop/2.py", None)
+    found = choose([record], Migrations(Project(Path(), "django", ("shop",)), (squashed, old, order)))
+    assert ("shop.0002_name" in {r["version"] for r in found.rows}) is True, "its file is still there"

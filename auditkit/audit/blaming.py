@@ -19,6 +19,7 @@ from auditkit.history.blame import blame as lines_of
 from auditkit.history.describe import Description
 from auditkit.history.describe import describe as nearest
 from auditkit.history.dialect import translated
+from auditkit.history.migration import label_of
 from auditkit.history.shadow import Replay, replay
 from auditkit.history.states import HistoryMatrix, states
 from auditkit.progress import Tell, silent
@@ -259,7 +260,7 @@ def _described(
     name: str, told: Description, made: Replay, matrix: HistoryMatrix, actual: Snapshot
 ) -> dict[str, Any]:
     deltas = [(d, since) for d, since in zip(told.deltas, told.since, strict=True) if not d.is_warning]
-    labels = [f"{s.version}_{s.name}" if s.name else s.version for s in made.steps]
+    labels = [label_of(s.version, s.name) for s in made.steps]
     parted = sorted({since for _, since in deltas if since is not None})
     step = made.steps[told.step] if told.step >= 0 else None
     label = labels[told.step] if step else "nothing"

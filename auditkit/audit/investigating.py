@@ -14,6 +14,7 @@ from auditkit.causes.case import Finding
 from auditkit.causes.reach import Dependent, reach
 from auditkit.causes.who import person, place
 from auditkit.history.blame import TEXTS, Line, Tracer
+from auditkit.history.migration import label_of
 from auditkit.history.shadow import Replay, Step
 from auditkit.history.states import HistoryMatrix, MatrixRow
 
@@ -196,7 +197,7 @@ def _instant(at: str) -> str:
 
 
 def _label(row: MatrixRow) -> str:
-    return f"{row.version}_{row.name}" if row.name else row.version
+    return label_of(row.version, row.name)
 
 
 def _parts(key: Key, lines: list[Line]) -> list[str]:

@@ -16,6 +16,7 @@ from auditkit.config import Settings
 from auditkit.errors import ToolFailed
 from auditkit.history import platform, standins
 from auditkit.history.files import Migration, Migrations, load_migrations
+from auditkit.history.migration import label_of
 from auditkit.history.shadow import Ground, Replay, Step, attempt, code, replay
 from auditkit.history.shadow.code import Code, step_of, text_of
 from auditkit.history.split import join
@@ -208,7 +209,7 @@ def meant_for(
         else replay(done, ground, progress=progress, continued=False)
     )
     entries = entries_of(name, matrix, {(m.path, m.version): n for n, m in enumerate(migrations)}, place)
-    needs = _needs(entries, files, ground, progress)
+    needs = _needs(entries, intended, ground, progress)
     replays = {"the migrations": intended} | (
         {} if applied is intended else {"what the ledger records": applied}
     )
@@ -239,9 +240,9 @@ def _of_a_package(entry: Entry, migrations: Migrations) -> bool:
 
 
 def _needs(
-    entries: Sequence[Entry], files: Sequence[Step], ground: Ground, progress: Tell
+    entries: Sequence[Entry], intended: Replay, ground: Ground, progress: Tell
 ) -> dict[str, set[str]]:
-    """Which pending migrations cannot run without one that was skipped: asked of a replay without it.
+    """Which pending migrations cannot run without one that was skipped, but could with it: asked of a replay without it.
 
     Only where an environment went on without a migration, and only for the first three such.
     """
@@ -257,9 +258,10 @@ def _needs(
         }
         if not later:
             break
-        rest = [step for n, step in enumerate(files) if n != root.intended]
+        rest = [step for n, step in enumerate(intended.steps) if n != root.intended]
         without = attempt(rest, ground, progress=progress)
         failed = {failure.step + (failure.step >= root.intended) for failure in without.failures}
+        failed -= {failure.step for failure in intended.failures}
         found[root.label] = {later[n] for n in failed if n in later}
     return {root: labels for root, labels in found.items() if labels}
 
@@ -291,7 +293,7 @@ def _done(
         row, cell = matrix.rows[n], cells[n]
         sql = _text(row.migration, cell)
         if sql is None:
-            lost.append(f"{row.version}_{row.name}".rstrip("_"))
+            lost.append(label_of(row.version, row.name))
             continue
         place[n] = len(steps)
         migration = row.migration or (cell.blob.migration if cell.blob else None)

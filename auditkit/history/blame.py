@@ -22,6 +22,7 @@ from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Fact, Key, Snapshot, Value
 from auditkit.catalog.sql import last, tuple_of
 from auditkit.errors import ConfigError
+from auditkit.history.migration import label_of
 from auditkit.history.shadow.replayed import Change, Replay
 from auditkit.history.split import Statement, first_word, split
 
@@ -190,7 +191,7 @@ class Past:
     def label(self, step: int) -> str:
         """A migration as people call it."""
         there = self.replay.steps[step]
-        return f"{there.version}_{there.name}" if there.name else there.version
+        return label_of(there.version, there.name)
 
     def place(self, change: Change, part: str, fact: Fact, mentions: Sequence[str]) -> Statement | None:
         """The statement of the change's migration that set *part*: by its row, and within that by what it says."""

@@ -15,11 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from auditkit.history import checksums
 from auditkit.history.layouts import stamp
+from auditkit.history.migration import Migrations
 
 if TYPE_CHECKING:
     import psycopg
 
-    from auditkit.history.migration import Migration, Migrations
+    from auditkit.history.migration import Migration
 
 __all__ = [
     "LEDGERS",
@@ -778,15 +779,35 @@ def choose(records: Iterable[Mapping[str, Any]], project: str | Migrations | Non
                 "fix": chosen["grant"] or "read it with another role",
             },
         )
+    rows = [{**row, "tool": chosen["tool"]} for row in chosen["rows"]]
     return History(
         chosen["tool"],
         label,
-        tuple({**row, "tool": chosen["tool"]} for row in chosen["rows"]),
+        tuple(_squashed(rows, project) if isinstance(project, Migrations) else rows),
         not chosen["denied"],
         tuple(notes),
         not_checked,
         tuple(f"{_label(other)} ({other['tool']})" for other in others),
     )
+
+
+def _squashed(rows: list[Row], migrations: Migrations) -> list[Row]:
+    """*rows* without those that have no file because a migration that is there, and was run, replaces them.
+
+    Django records those when it runs the squashed one, and that itself only at the end, or when it finds all of them: the
+    last of their rows tells when it was.
+    """
+    recorded = {row["version"]: row for row in rows}
+    files = {migration.version for migration in migrations}
+    for migration in migrations:
+        gone = [version for version in migration.replaces if version not in files]
+        if not gone or not (migration.version in recorded or all(v in recorded for v in migration.replaces)):
+            continue
+        if last := recorded.get(gone[-1]):
+            recorded[migration.version] = {**last, "version": migration.version, "name": migration.name}
+        for version in gone:
+            recorded.pop(version, None)
+    return list(recorded.values()) if any(m.replaces for m in migrations) else rows
 
 
 def _label(record: Mapping[str, Any]) -> str:

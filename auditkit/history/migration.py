@@ -14,7 +14,13 @@ from auditkit.history.git import Commit, GitInfo
 from auditkit.history.layouts import Layout
 from auditkit.history.split import Statement, split
 
-__all__ = ["Blob", "Migration", "Migrations", "Project", "read", "with_content"]
+__all__ = ["Blob", "Migration", "Migrations", "Project", "label_of", "read", "with_content"]
+
+
+def label_of(version: str, name: str) -> str:
+    """What people call a migration. Django's versions end with the name, as its own messages have it: shop.0001_initial."""
+    known = not name or version.endswith(f".{name}")
+    return version if known else f"{version}_{name}"
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,8 @@ class Migration:
     root. ``sql`` is the part that is applied (after ``-- migrate:up``, say), with blank lines for what was
     left out before it, so that line numbers stay the file's; None if the migration is code. ``raw`` is the
     file as it is on disk. ``transactional``: whether the tool runs it in one transaction. ``depends`` are
-    versions that come before it, for tools that order by dependency. A file may hold several migrations
+    versions that come before it, for tools that order by dependency; ``replaces`` are those whose work it does
+    (a squashed migration of Django). A file may hold several migrations
     (Liquibase); ``raw`` is then this one's part of it.
     """
 
@@ -46,6 +53,7 @@ class Migration:
     raw: bytes = b""
     transactional: bool = True
     depends: tuple[str, ...] = ()
+    replaces: tuple[str, ...] = ()
     git: GitInfo | None = None
 
     @cached_property

@@ -105,8 +105,8 @@ def django(project: Project, tree: Tree) -> tuple[list[Migration], list[str]]:
         version = f"{labels[folder]}.{name}"
         for later in _pairs(values.get("run_before")):
             before.setdefault(later, []).append(version)
-        depends = _pairs(values.get("dependencies"))
-        migration = Migration(version, name, file, None, depends=depends)
+        depends, replaces = (_pairs(values.get(named)) for named in ("dependencies", "replaces"))
+        migration = Migration(version, name, file, None, depends=depends, replaces=replaces)
         migrations.append(with_content(LAYOUTS["django"], migration, content))
     first = {item.version.partition(".")[0]: item.version for item in reversed(migrations)}
     last = {item.version.partition(".")[0]: item.version for item in migrations}

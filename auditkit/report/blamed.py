@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from auditkit.history.migration import label_of
+
 #: What stands before a line, and its colour: nothing is the matter, it is not so by the migrations, it is not there.
 SIGNS = {
     "migration": (" ", None),
@@ -71,7 +73,7 @@ def _row(line: Mapping[str, Any], document: Mapping[str, Any]) -> Sequence[str]:
 
 def place(made: Mapping[str, Any], folder: str) -> str:
     """``20260101_init.sql:12``; with the migration's name before it where the file's does not have it."""
-    label = f"{made['version']}_{made['name']}" if made["name"] else made["version"]
+    label = label_of(made["version"], made["name"])
     if not made["file"]:
         return printable(label)
     file = made["file"].removeprefix(f"{folder}/") if folder else made["file"]

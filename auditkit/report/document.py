@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from auditkit.causes.registry import CAUSES
 from auditkit.errors import AuditError, ConfigError
+from auditkit.history.migration import label_of
 from auditkit.resolve.objections import OBJECTIONS
 
 if TYPE_CHECKING:
@@ -417,7 +418,7 @@ def headline_of(audit: Audit | Mapping[str, Any]) -> str:
 def _lacking(environment: str, findings: Sequence[Mapping[str, Any]]) -> str:
     """The headline where migrations were not applied and nothing else is wrong."""
     culprits = sorted((f["migration"]["version"], f["migration"]["name"]) for f in findings if f["migration"])
-    first, last = ("_".join(filter(None, c)) for c in (culprits[0], culprits[-1]))
+    first, last = (label_of(*culprit) for culprit in (culprits[0], culprits[-1]))
     return (
         f"{environment} lacks {counted(len(findings), 'migration')}, {first} to {last}; nothing else differs."
     )

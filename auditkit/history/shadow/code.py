@@ -368,7 +368,9 @@ def listed(migrations: Migrations, settings: Settings) -> Migrations:
             items.append(replace(mine.pop(path), version=version))
         elif [version, file] in answer["migrations"]:
             name = version.partition(".")[2]
-            items.append(Migration(version, name, path or _of_package(file), None, raw=_read(Path(file))))
+            replaces = tuple(answer["replaces"].get(version, ()))
+            path = path or _of_package(file)
+            items.append(Migration(version, name, path, None, raw=_read(Path(file)), replaces=replaces))
     return replace(migrations, items=(*items, *mine.values()))
 
 

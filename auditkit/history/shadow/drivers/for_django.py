@@ -58,7 +58,12 @@ class Tool:
                     found.append([".".join(key), _file(self.loader.disk_migrations[key])])
         squashed = set(self.loader.disk_migrations) - seen
         rest = [[".".join(key), _file(self.loader.disk_migrations[key])] for key in sorted(squashed)]
-        return {"version": django.get_version(), "migrations": found, "replaced": rest, "paths": sys.path}
+        replaces = {
+            ".".join(key): [".".join(other) for other in migration.replaces]
+            for key, migration in self.loader.disk_migrations.items()
+            if migration.replaces
+        }
+        return {"version": django.get_version(), "migrations": found, "replaced": rest, "replaces": replaces}
 
     def apply(self, request: dict[str, Any]) -> dict[str, Any]:
         app, _, name = request["version"].partition(".")
