@@ -50,6 +50,10 @@ def _entry(row: Mapping[str, Any], who: str, judged: Judged) -> dict[str, Any]:
     }
 
 
+#: What initdb makes has lower oids.
+_FIRST = 16384
+
+
 def newest(judged: Judged) -> list[dict[str, Any]]:
     """The objects made last, by oid, that do not belong to a migration role; on an old cluster oids have come round."""
     snapshot = judged.view.snapshot
@@ -61,7 +65,7 @@ def newest(judged: Judged) -> list[dict[str, Any]]:
             continue
         place = table.attributes.index("owner")
         for i, (oid, values) in enumerate(zip(table.oids, table.values, strict=True)):
-            if str(values[place]) not in mine and i not in table.extensions:
+            if oid >= _FIRST and str(values[place]) not in mine and i not in table.extensions:
                 rows.append((oid, kind, table.identities[i], str(values[place])))
     return [
         {"kind": kind, "identity": identity, "owner": owner}
