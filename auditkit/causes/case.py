@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from auditkit.history.migration import label_of
 from auditkit.history.witnesses.testimony import Heard
 
 if TYPE_CHECKING:
@@ -57,9 +58,7 @@ class Entry:
 
     @property
     def label(self) -> str:
-        # Django's versions end with the name, as its own messages have it: shop.0001_initial.
-        known = not self.name or self.version.endswith(f".{self.name}")
-        return self.version if known else f"{self.version}_{self.name}"
+        return label_of(self.version, self.name)
 
 
 @dataclass
