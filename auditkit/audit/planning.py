@@ -385,7 +385,13 @@ class _Planning:
         needs_book = [f.id for f in self._with("push", "repair", "pull") if f.cause != "unknown"]
         needs_book += ["pending migrations"] if self._pending() else []
         if needs_book and self.book is None:
-            found.append(f"{self.name} has no ledger to record migrations in ({', '.join(needs_book)})")
+            first = (
+                self.commands.push(self._pending(), late=False) if self.commands and self._pending() else ""
+            )
+            found.append(
+                f"{self.name} has no history of migrations yet, nor a table for it; have the migration tool begin it"
+                + (f": {first.splitlines()[0]}" if first else "")
+            )
         elif needs_book and self.book and not self.book.writable:
             found.append(
                 f"auditkit does not write the ledger of {self.book.tool}; it writes those of {', '.join(sorted(RECORDS))}"

@@ -56,6 +56,7 @@ def pull(
     if not wanted:
         return document
     _refuse_pending(environment.name, sides.right, migrations)
+    _refuse_empty(environment.name, sides.right, migrations, wanted)
     assert sides.replay
     ground = sides.replay.ground
     assert ground
@@ -103,6 +104,16 @@ def _refuse_pending(name: str, snapshot: Snapshot, migrations: Migrations) -> No
         raise ConfigError(
             f"{name} lacks {len(pending)} of the migrations, which a pull would undo: {', '.join(pending)}; "
             f"apply them to {name} first, or record them there if what they do is there already"
+        )
+
+
+def _refuse_empty(name: str, snapshot: Snapshot, migrations: Migrations, wanted: Sequence[Delta]) -> None:
+    """A database in which no migration was ever run has nothing to pull: the file would drop all that the others make."""
+    history = ledgers.choose(snapshot.ledgers, migrations)
+    if history.tool is None and all(delta.change == "missing" for delta in wanted):
+        raise ConfigError(
+            f"{name} has no history of migrations, and only lacks what they make; a pull would drop all of it everywhere "
+            f"else: run the migrations on {name} first"
         )
 
 
