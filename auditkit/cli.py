@@ -834,9 +834,11 @@ def check(
 
 
 def _banner(document: dict[str, Any]) -> None:
+    from auditkit.report.alerts.notice import clean
+
     verdict = document["verdict"]
     banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
-    click.echo(f"{banner}  {document['headline']}", color=_colour())
+    click.echo(f"{banner}  {clean(document['headline'], 1000)}", color=_colour())
 
 
 def _not_checked(document: dict[str, Any]) -> None:
@@ -1199,7 +1201,10 @@ def report(
     warn_only: bool,
     as_json: bool,
 ) -> None:
-    """Run a notebook (root_cause, scheduled_audit, pre_deployment, post_deploy_review, resolution); write its HTML report."""
+    """Run a notebook and write its HTML report.
+
+    NOTEBOOK is root_cause, scheduled_audit, pre_deployment, post_deploy_review or resolution.
+    """
     from auditkit import audit
 
     settings = _settings(ctx)
