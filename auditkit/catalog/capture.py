@@ -835,12 +835,18 @@ def _deparsing(kind: Kind, oids: Iterable[int]) -> Statement:
 
 def _defined(connection: Connection, kind: Kind, result: _Result, report: _Report) -> _Result:
     """Add the definitions of rows that share them: to deparse one, the server first collects all it knows of the
-    table, which takes far longer than to find out that another table's text will do."""
+    table, which takes far longer than to find out that another table's text will do.
+
+    A definition is the row's ``head`` and the rest, which it has in common with rows like it; or all of ``head``.
+    """
     if result.error is not None or not kind.shares_definitions or not result.rows:
         return result
     likeness = itemgetter(*(i for i, name in enumerate(result.names) if name.startswith("like_")))
     head, oid = result.names.index("head"), result.names.index("oid")
-    rows = [(row[oid], row[head], likeness(row)) for row in result.rows if row[head] is not None]
+    defined = [(row[oid], row[head], likeness(row)) for row in result.rows if row[head] is not None]
+    whole = (None,) * len(defined[0][2]) if defined else ()
+    result.definitions = {number: text for number, text, key in defined if key == whole}
+    rows = [row for row in defined if row[2] != whole]
     firsts: dict[tuple[Any, ...], tuple[int, str]] = {}
     for number, start, key in rows:
         firsts.setdefault(key, (number, start))
@@ -852,7 +858,7 @@ def _defined(connection: Connection, kind: Kind, result: _Result, report: _Repor
         report.torn.add(f"{kind.name} definitions")
         return result
     ends = {key: found[number][len(start) :] for key, (number, start) in firsts.items()}
-    result.definitions = {number: start + ends[key] for number, start, key in rows}
+    result.definitions |= {number: start + ends[key] for number, start, key in rows}
     return result
 
 

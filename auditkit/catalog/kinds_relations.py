@@ -90,36 +90,20 @@ CONSTRAINT = f"""
              ON p.conrelid = i.inhparent AND p.conname = k.conname WHERE i.inhrelid = k.conrelid LIMIT 1)
          END AS origin"""
 
-#: What the text of a constraint depends on, but for the table a foreign key refers to. Exclusion constraints, whole
-#: rows (column 0, which reads as the table's name), keys with a period, with columns of INCLUDE or of ON DELETE SET
-#: are each like nothing else.
+#: What the text of a CHECK depends on: to deparse one, the server first collects all it knows of the table. The others
+#: are deparsed at once. Whole rows (column 0, which reads as the table's name) are each like nothing else.
 _LIKE_CONSTRAINT = """
-    CASE WHEN NOT simple THEN k.oid END AS like_itself, k.contype AS like_type, first.name AS like_first,
-    CASE WHEN cardinality(k.conkey) > 1 THEN (
+    CASE WHEN k.contype <> 'c' THEN pg_get_constraintdef(k.oid) ELSE '' END AS head,
+    CASE WHEN k.contype = 'c' AND strpos(k.conbin::text, ':varattno 0 ') > 0 THEN k.oid END AS like_itself,
+    CASE WHEN k.contype = 'c' THEN (
+        SELECT a.attname FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1])
+        END AS like_first,
+    CASE WHEN k.contype = 'c' AND cardinality(k.conkey) > 1 THEN (
         SELECT array_agg(m.attname ORDER BY place) FROM unnest(k.conkey) WITH ORDINALITY AS key(number, place)
         JOIN pg_attribute m ON m.attrelid = k.conrelid AND m.attnum = key.number)::text END AS like_columns,
     CASE WHEN k.contype = 'c' THEN k.conkey::text END AS like_numbers, k.conbin::text AS like_tree,
-    CASE WHEN k.contype = 'f' AND simple THEN (
-        SELECT r.attname FROM pg_attribute r WHERE r.attrelid = k.confrelid AND r.attnum = k.confkey[1])
-        END AS like_referenced,
-    k.confmatchtype AS like_match, k.confupdtype AS like_update, k.confdeltype AS like_delete,
-    k.condeferrable AS like_deferrable, k.condeferred AS like_deferred, k.connoinherit AS like_no_inherit,
-    k.convalidated AS like_valid, {18? k.conenforced ?? true} AS like_enforced,
-    {15? EXISTS (SELECT FROM pg_index u WHERE k.contype = 'u' AND u.indexrelid = k.conindid AND u.indnullsnotdistinct)
-     ?? false} AS like_nulls,
-    CASE WHEN k.contype = 'f' AND simple THEN
-        'FOREIGN KEY (' || quote_ident(first.name) || ') REFERENCES ' || k.confrelid::regclass || '(' ELSE '' END AS head"""
-
-_LIKE_CONSTRAINT_FROM = """
-    CROSS JOIN LATERAL (SELECT CASE k.contype
-        WHEN 'c' THEN strpos(k.conbin::text, ':varattno 0 ') = 0
-        WHEN 'f' THEN cardinality(k.conkey) = 1 {15? AND k.confdelsetcols IS NULL ??} {18? AND NOT k.conperiod ??}
-        WHEN 'x' THEN false
-        ELSE {18? NOT k.conperiod AND ??} NOT EXISTS (
-            SELECT FROM pg_index u WHERE u.indexrelid = k.conindid AND u.indnatts > u.indnkeyatts)
-        END AS simple OFFSET 0) AS shape
-    CROSS JOIN LATERAL (SELECT (SELECT a.attname FROM pg_attribute a
-        WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1]) AS name OFFSET 0) AS first"""
+    CASE WHEN k.contype = 'c' THEN ROW(k.connoinherit, k.convalidated, {18? k.conenforced ?? true})::text
+         END AS like_options"""
 
 #: What an index definition begins with; after that, neither index nor table is named. One that backs a constraint has
 #: the definition of that.
@@ -299,7 +283,6 @@ RELATIONS: tuple[Kind, ...] = (
                    CASE WHEN k.contype = 'f' THEN (SELECT count(*) FROM pg_trigger g WHERE g.tgconstraint = k.oid
                         AND g.tgisinternal AND g.tgenabled <> 'O')::int4 ELSE 0 END AS disabled_triggers
             FROM pg_constraint k JOIN pg_namespace n ON n.oid = k.connamespace
-            {_LIKE_CONSTRAINT_FROM}
             WHERE k.oid >= 16384 AND k.conrelid <> 0 AND k.contype IN ('c', 'f', 'p', 'u', 'x')
               AND n.nspname !~ '^pg_temp' {{slice k.conrelid}} {{only k.oid, k.conrelid}}""",
     ),
