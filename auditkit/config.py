@@ -255,9 +255,13 @@ class Settings:
                 f"unknown environment '{name}': none is defined {where}; create auditkit.toml with "
                 f'[environments] {_word(name)} = "service=…" (or pass a connection string or a snapshot file)'
             )
+        known = [*self.environments, *self.groups]
+        if name in self.groups:
+            raise ConfigError(
+                f"{name} is a group; name one of its databases, as in {name}/DATABASE (`auditkit fleet {name}` lists them)"
+            )
         raise ConfigError(
-            f"unknown environment '{name}'{_suggest(name, self.environments)}; "
-            f"defined {where}: {', '.join(self.environments)}"
+            f"unknown environment '{name}'{_suggest(name, known)}; defined {where}: {', '.join(known)}"
         )
 
     def source(self, text: str) -> Source:

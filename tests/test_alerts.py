@@ -209,6 +209,7 @@ def test_names_are_no_workflow_commands() -> None:
     for line in github.commands(EVIL):
         assert re.fullmatch(r"::error file=[^:,]+,line=3,title=[^:,]+::[^\r\n]*", line), line
         assert "##[" not in line and "hunter22" not in line
+    assert "\n" not in EVIL.title + "".join(EVIL.lines) and "##[" not in EVIL.title
 
 
 def test_names_are_neither_markdown_nor_html() -> None:
@@ -255,7 +256,7 @@ def test_files(tmp_path: Path) -> None:
     assert page.read_text().count("## ✗ FAIL") == 1
     (tmp_path / "file").write_text("")
     assert "cannot be written" in str(files.write(NOTICE, tmp_path / "file" / "x.jsonl"))
-    with pytest.raises(ConfigError, match="ends in [.]jsonl"):
+    with pytest.raises(ConfigError, match=r"ends in [.]jsonl"):
         files.checked(tmp_path / "alerts.txt")
 
 

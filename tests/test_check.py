@@ -17,6 +17,7 @@ from test_alerts import Server as Hook
 from auditkit import audit, config, report
 from auditkit import server as servers
 from auditkit.audit import checking
+from auditkit.report import last_check
 from auditkit.report.document import Audit, schema
 from auditkit.report.fleet import fleet_of
 
@@ -236,6 +237,25 @@ def test_tenant_databases_are_one_finding(project: Project, shops: list[str]) ->
     other = next(f for f in found["findings"] if f is not by_hand)
     assert len(other["environments"]) == 1 and other["environment"].startswith("shops/shop8_")
     assert {d["finding"] for d in found["deltas"]} == {by_hand["id"], other["id"]}
+    # What one had alone is no news when others join, and is not gone.
+    only = {**found, "findings": [f for f in found["findings"] if f is other]}
+    assert other["members"] == [other["id"]]
+    alone_before = {
+        **by_hand,
+        "id": by_hand["members"][0],
+        "environment": by_hand["environments"][0],
+        "members": [],
+    }
+    alone_before["environments"] = by_hand["environments"][:1]
+    folder = project.root / "reports"
+    last_check.save(folder, {**only, "findings": [alone_before, other]}, {})
+    since = last_check.since(found, last_check.load(folder))["since_last_run"]
+    assert (since["new"], since["persisting"], since["resolved"]) == ([by_hand["id"]], [other["id"]], [])
+    last_check.save(folder, found, {})
+    since = last_check.since({**only, "findings": [alone_before, other]}, last_check.load(folder))[
+        "since_last_run"
+    ]
+    assert (since["new"], since["resolved"]) == ([], [])
     # One of them by name, as the next step says.
     member = by_hand["environments"][0]
     alone = audit.explain(member, settings=config.load(start=project.root)).document

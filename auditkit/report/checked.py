@@ -63,12 +63,10 @@ def next_step(document: Mapping[str, Any]) -> str | None:
 def _state(env: Mapping[str, Any], blocked: bool) -> str:
     if env["fingerprint"] is None:
         return "not read  INCOMPLETE"
-    ledger = env["ledger"] or {}
+    ledger = env["ledger"]
+    state = f"{ledger['applied']} applied, {ledger['pending']} pending" if ledger else "no ledger"
     whole = env["status"] == "complete" and not blocked
-    return (
-        f"{counted(env['findings'], 'finding')}, {ledger.get('applied', 0)} applied, "
-        f"{ledger.get('pending', 0)} pending{'' if whole else '  INCOMPLETE'}"
-    )
+    return f"{counted(env['findings'], 'finding')}, {state}{'' if whole else '  INCOMPLETE'}"
 
 
 def matrix(fleet: Mapping[str, Any], *, everything: bool = False) -> Iterator[Line]:
@@ -104,6 +102,8 @@ def matrix(fleet: Mapping[str, Any], *, everything: bool = False) -> Iterator[Li
     yield from _table(["drifted object", *heads], rows[:limit])
     if len(rows) > limit:
         yield f"and {len(rows) - limit:,} more (--all lists them)", None
+    for name in sorted(unread):
+        yield f"{clean(name)}: not read", None
     if not rows and not unread:
         yield "No object differs from the migrations.", None
     for group in fleet["groups"]:

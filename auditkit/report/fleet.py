@@ -17,8 +17,8 @@ _SIGNS = {"missing": "missing", "unexpected": "unexpected", "changed": "changed"
 def fold(document: dict[str, Any], members: Mapping[str, str]) -> dict[str, Any]:
     """Findings that databases of one group share, as one finding with the list of databases.
 
-    *members* is environment → group. A folded finding has ``environments``; its id is that of the group, the cause and
-    the objects, so that it stays the same when another database joins.
+    *members* is environment → group. A folded finding has ``environments``, and ``members``: the ids that `explain` gives
+    it there. Its own id is made of the group, the cause and the objects, so that it stays the same when another joins.
     """
     sizes: dict[str, int] = defaultdict(int)
     for group in members.values():
@@ -39,13 +39,14 @@ def fold(document: dict[str, Any], members: Mapping[str, str]) -> dict[str, Any]
         words = repr((group, cause, version, objects))
         identity = f"f-{hashlib.sha256(words.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
         first, names = found[0], [finding["environment"] for finding in found]
-        ids |= {finding["id"]: identity for finding in found}
+        if len(names) > 1:
+            ids |= {finding["id"]: identity for finding in found}
         title = first["title"]
         where = names[0] if len(names) == 1 else f"{len(names)} of {sizes[group]} databases of {group}"
         kept.append(
             {
                 **first,
-                "id": identity,
+                "id": identity if len(names) > 1 else first["id"],
                 "environment": names[0] if len(names) == 1 else group,
                 "environments": names,
                 "members": [finding["id"] for finding in found],

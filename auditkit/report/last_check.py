@@ -45,7 +45,7 @@ def since(document: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, An
     """
     mine = {name: known[name] for name in _places(document) if name in known}
     mine = {name: entry for name, entry in mine.items() if entry["baseline"] == document["baseline"]}
-    before = [finding for entry in mine.values() for finding in entry["findings"]]
+    before = _as_now([f for entry in mine.values() for f in entry["findings"]], document["findings"])
     first = {finding["id"]: finding.get("first_seen") for finding in before}
     findings = [
         {**finding, "first_seen": first.get(finding["id"]) or document["created_at"]}
@@ -118,6 +118,24 @@ def _read_groups(document: Mapping[str, Any]) -> list[str]:
         for group in (document.get("fleet") or {}).get("groups", ())
         if group["members"] and whole.issuperset(group["members"]) and group["name"] not in blocked
     ]
+
+
+def _as_now(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """*before* under the ids of *now*: a finding of one database becomes one of its group when another joins, and back."""
+    ids = {key: f["id"] for f in now for key in (f["id"], *f.get("members", ()))}
+    found: dict[str, dict[str, Any]] = {}
+    for finding in before:
+        keys = (finding["id"], *finding.get("members", ()))
+        id_now = next((ids[key] for key in keys if key in ids), finding["id"])
+        earlier = found.get(id_now)
+        names = {*finding.get("environments", ()), *(earlier or {}).get("environments", ())}
+        found[id_now] = {
+            **finding,
+            **(earlier or {}),
+            "id": id_now,
+            **({"environments": sorted(names)} if names else {}),
+        }
+    return list(found.values())
 
 
 def _wider(before: Sequence[Mapping[str, Any]], now: Sequence[Mapping[str, Any]]) -> set[str]:

@@ -55,8 +55,7 @@ def _command(name: str, properties: dict[str, str], text: str) -> str:
 
 
 def _data(text: str) -> str:
-    """As GitHub's own toolkit escapes a message; the older form of a command is broken up as well."""
-    text = text.replace("##[", "## [")
+    """As GitHub's own toolkit escapes a message; ``clean`` has broken up the older form of a command."""
     return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 

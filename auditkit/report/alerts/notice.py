@@ -19,7 +19,7 @@ _UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u00ad\u061c\u200b-\u200f\u2028-\u202e
 def clean(text: object, width: int = 240) -> str:
     """*text*, which a catalog may have brought, as one line without secrets, control characters and bidi tricks."""
     words = " ".join(_UNSEEN.sub(" ", redact(str(text))).split())
-    words = words.encode("utf-8", "replace").decode()
+    words = words.encode("utf-8", "replace").decode().replace("##[", "## [")  # GitHub's older commands
     return words if len(words) <= width else words[: width - 1] + "…"
 
 
