@@ -77,6 +77,15 @@ def test_one_hand_that_wrote_many_objects_does_not_break_the_link() -> None:
     assert (found.link, found.hit_rate) == ("exact", 0.75)
 
 
+def test_many_hands_in_a_small_database_do_not_break_the_link() -> None:
+    hands = {0: 901, 2: 902, 4: 903, 6: 904}
+    found = calibrate(case(LEDGER, {n: hands.get(n, LEDGER[n // 2]) for n in range(2 * MIGRATIONS)}))
+    assert (found.link, round(found.hit_rate or 0, 2)) == ("exact", 0.67)
+    assert found.foreign(function(0, 901)) == [901]
+    half = {n: LEDGER[n // 2] if n < 6 else 900 + n for n in range(2 * MIGRATIONS)}
+    assert calibrate(case(LEDGER, half)).link == "none", "three of the six migrations show nothing of it"
+
+
 def test_a_restore_gives_all_ledger_rows_one_id() -> None:
     found = calibrate(case([900] * 6, lambda n: 800 + n))
     assert (found.link, found.by_xid) == ("none", {})
