@@ -1006,6 +1006,12 @@ def preflighted() -> dict[str, Any]:
                 "changes": [],
                 "back": "",
             },
+            {  # not reached: the one before failed
+                **{key: _migration(29)[key] for key in about},
+                "uncommitted": False,
+                "digest": "ef" * 32,
+                "ran": False,
+            },
         ],
         "now": {"fingerprint": "90d2f3aa" * 8, "captured_at": "2026-11-22T07:40:00Z"},
         "expected": None,
