@@ -44,8 +44,9 @@ def test_all_causes_and_culprits_are_right_and_nothing_else_is_reported(demo: An
 
 def test_there_is_a_report_for_every_moment_and_question(demo: Any) -> None:
     folder, _, _ = demo
-    counts = {n: len(documents(folder, n)) for n in ("scheduled_audit", "root_cause", "post_deploy_review")}
-    assert counts == {"scheduled_audit": len(MOMENTS), "root_cause": 1, "post_deploy_review": 1}
+    names = ("scheduled_audit", "root_cause", "pre_deployment", "post_deploy_review")
+    counts = {n: len(documents(folder, n)) for n in names}
+    assert counts == {**dict.fromkeys(names, 1), "scheduled_audit": len(MOMENTS)}
     index = (folder / "index.html").read_text("utf-8")
     for page in folder.glob("*/index.html"):
         assert page.stat().st_size <= 2_000_000
@@ -80,6 +81,18 @@ def test_the_review_names_what_slipped_into_the_deployment(demo: Any) -> None:
     ]
     causes = {f["cause"] for f in review["findings"] if "order_notes.author" in f["title"]}
     assert causes == {"manual_change"}
+
+
+def test_what_spoke_against_the_deployment(demo: Any) -> None:
+    """One migration had been run without being recorded: what comes after it could not be rehearsed."""
+    folder, _, _ = demo
+    (before,) = documents(folder, "pre_deployment")
+    assert before["verdict"] == "FAIL"
+    fails = next(f for f in before["findings"] if f["cause"] == "fails")
+    assert fails["migration"]["name"] == "abandoned_carts"
+    (review,) = documents(folder, "post_deploy_review")
+    assert review["deploy"]["preflight"] == {"created_at": before["created_at"], "verdict": "FAIL"}
+    assert review["deploy"]["rehearsed"] is True
 
 
 def test_every_finding_is_followed(demo: Any) -> None:

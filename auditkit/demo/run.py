@@ -55,7 +55,8 @@ def run(
             last = shop.moment == len(MOMENTS) - 1
             _keep(project, taken, "before" if shop.moment == BEFORE_DEPLOY else "")
             if reports:
-                made += _report(project, directory, moment.at, last=last, progress=progress)
+                due = shop.moment == BEFORE_DEPLOY
+                made += _report(project, directory, moment.at, due=due, last=last, progress=progress)
             if problems or last:
                 break
             following = shop.advance()
@@ -116,20 +117,29 @@ def _keep(project: Path, taken: dict[str, Snapshot], label: str) -> None:
 
 
 def _report(
-    project: Path, directory: Path, at: str, *, last: bool, progress: Callable[[int, int, str], None]
+    project: Path,
+    directory: Path,
+    at: str,
+    *,
+    due: bool,
+    last: bool,
+    progress: Callable[[int, int, str], None],
 ) -> list[str]:
-    """Render the scheduled audit, and at the end of the story the other two."""
+    """Render the scheduled audit; where a deployment is due, whether it may be; at the end of the story the others."""
     file = project / "auditkit.toml"
     live = file.read_text("utf-8")
     file.write_text(_frozen(), "utf-8")
     settings = config.load(file)
-    names = ["scheduled_audit"] + (["root_cause", "post_deploy_review"] if last else [])
+    before = str(project / "snapshots" / f"{DEPLOYED}-before.snapshot")
+    names = ["scheduled_audit", *(["pre_deployment"] if due else [])]
+    names += ["root_cause", "post_deploy_review"] if last else []
     parameters = {
         "scheduled_audit": {},
+        "pre_deployment": {"environment": DEPLOYED, "snapshot": before},
         "root_cause": {"environment": "all"},
         "post_deploy_review": {
             "environment": DEPLOYED,
-            "before": str(project / "snapshots" / f"{DEPLOYED}-before.snapshot"),
+            "before": before,
             "deployed_at": at,
         },
     }
