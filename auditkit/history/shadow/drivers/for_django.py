@@ -82,6 +82,7 @@ class Tool:
 
         self.recorder.begin(request["step"], line, request.get("stop"))
         connection = connections["default"]
+        connection.connect()  # forgets a transaction in which the last one failed
         if self.executor is None:
             self.executor = MigrationExecutor(connection)
         if self._is_done(key, migration):
