@@ -16,6 +16,7 @@ from auditkit.config import Settings
 from auditkit.errors import ToolFailed
 from auditkit.history import platform, standins
 from auditkit.history.files import Migration, Migrations, load_migrations
+from auditkit.history.ledgers import LEDGERS
 from auditkit.history.migration import label_of
 from auditkit.history.shadow import Ground, Replay, Step, attempt, code, replay
 from auditkit.history.shadow.code import Code, step_of, text_of
@@ -239,9 +240,7 @@ def _of_a_package(entry: Entry, migrations: Migrations) -> bool:
     )
 
 
-def _needs(
-    entries: Sequence[Entry], intended: Replay, ground: Ground, progress: Tell
-) -> dict[str, set[str]]:
+def _needs(entries: Sequence[Entry], intended: Replay, ground: Ground, progress: Tell) -> dict[str, set[str]]:
     """Which pending migrations cannot run without one that was skipped, but could with it: asked of a replay without it.
 
     Only where an environment went on without a migration, and only for the first three such.
@@ -326,6 +325,8 @@ def entries_of(
     name: str, matrix: HistoryMatrix, intended: Mapping[tuple[str, str], int], applied: Mapping[int, int]
 ) -> list[Entry]:
     entries = []
+    ledger = LEDGERS.get(matrix.environment(name).tool or "")
+    tells = ledger is not None and "'marked'" in ledger.recorded_as
     for n, row in enumerate(matrix.rows):
         cell = row.cells.get(name)
         if cell is None and row.file is None:
@@ -349,6 +350,7 @@ def entries_of(
                 edits=len(edits),
                 unseen=_unseen(cell),
                 marked=bool(cell and cell.row and cell.row.get("recorded_as") == "marked"),
+                executed=tells and bool(cell and cell.row and cell.row.get("recorded_as") == "run"),
                 recorded_as=cell.row["version"] if cell and cell.row and cell.state == "restamped" else None,
             )
         )

@@ -30,7 +30,8 @@ class Entry:
     texts relate (``identical``, ``cosmetic``, ``different``, or None when the ledger cannot show it).
     ``edits`` counts the commits that changed the file after it was added; ``from_git`` says that not the
     ledger but an earlier commit told what was run; ``unseen`` that the ledger's checksum is that of a text which nobody has;
-    ``marked`` that the ledger itself says that it was recorded, not run;
+    ``marked`` that the ledger itself says that it was recorded, not run; ``executed`` that a ledger which tells these
+    apart says that it was run;
     ``unrecorded`` that it has a step in the replay of the ledger because what is recorded cannot have run without it.
     """
 
@@ -49,6 +50,7 @@ class Entry:
     recorded_as: str | None = None
     unseen: bool = False
     marked: bool = False
+    executed: bool = False
     unrecorded: bool = False
 
     @property

@@ -470,7 +470,11 @@ def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
     if ran is None and not entry.marked and touched_since(search, effects):
         return None
     alone = len(independent(search, effects)) == 1
-    if ran or (alone and not _never_ran(search, entry, effects[0][0], ran)):
+    if (
+        ran
+        or (entry.executed and ran is None)
+        or (alone and not _never_ran(search, entry, effects[0][0], ran))
+    ):
         return None  # one hand can undo one thing; see by_hand
     return Suspect(entry, effects, mine, ran, alone)
 
@@ -483,11 +487,8 @@ def _overlaid(search: Search, replay: Replay, entry: Entry, effects: list[Effect
     lacking = [effect for effect in effects if effect[2] is False]
     mine = [d for key, name, _ in lacking for d in search.open.get(key, ()) if d.attribute == name]
     untouched = untouched_since(search, entry, lacking)
-    if (
-        not mine
-        or (len(independent(search, lacking)) < 2 and not untouched)
-        or touched_since(search, lacking)
-    ):
+    few = len(independent(search, lacking)) < 2 and not untouched
+    if entry.executed or not mine or few or touched_since(search, lacking):
         return None
     later = "\n".join(step.sql for step in replay.steps[(entry.applied or 0) + 1 :]).lower()
     here = search.roots(key for key, _, seen in effects if seen is not False)
