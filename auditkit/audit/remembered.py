@@ -117,9 +117,11 @@ def _state(snapshot: Snapshot) -> str:
     digest = hashlib.sha256(snapshot.fingerprint.encode())
     for kind in snapshot.kinds:
         table = snapshot.tables[kind]
-        for numbers in (table.oids, table.subids, table.xmins):
-            digest.update(numbers.tobytes())
-        digest.update(repr(table.written).encode())
+        # A big catalog is read by two sessions at once: its rows come in another order each time.
+        places = [*zip(table.oids, table.subids, strict=True)]
+        digest.update(repr(sorted(zip(places, table.xmins, strict=True))).encode())
+        for catalog, writers in sorted(table.written.items()):
+            digest.update(repr((catalog, sorted((places[i], xid) for i, xid in writers.items()))).encode())
     manifest = {key: value for key, value in snapshot.manifest.items() if key not in _PASSING}
     about = {k: v for k, v in snapshot.manifest.get("environment", {}).items() if k != "next_xid"}
     digest.update(_digest(manifest, about, snapshot.ledgers, snapshot.physical).encode())
