@@ -16,7 +16,7 @@ from test_alerts import Server as Hook
 
 from auditkit import audit, config, report
 from auditkit import server as servers
-from auditkit.audit import checking
+from auditkit.audit import checking, remembered
 from auditkit.report import last_check
 from auditkit.report.document import Audit, schema
 from auditkit.report.fleet import fleet_of
@@ -351,3 +351,31 @@ def test_time_is_bounded_by_what_changed(project: Project) -> None:
     started = time.perf_counter()
     assert checked(project)["check"]["remembered"] == ["production"]
     assert time.perf_counter() - started < 10
+
+
+def test_a_catalog_is_recognised_in_whatever_order_it_was_read(project: Project) -> None:
+    snapshot = audit.take(
+        config.load(start=project.root).environments["production"], config.load(start=project.root)
+    )
+    before = remembered._state(snapshot)
+    for table in snapshot.tables.values():
+        n = len(table)
+        for name in (
+            "identities",
+            "values",
+            "names",
+            "schemas",
+            "parents",
+            "oids",
+            "subids",
+            "anchors",
+            "xmins",
+        ):
+            setattr(table, name, getattr(table, name)[::-1])
+        for name in ("origins", "extensions"):
+            setattr(table, name, {n - 1 - i: value for i, value in getattr(table, name).items()})
+        table.written = {c: {n - 1 - i: xid for i, xid in rows.items()} for c, rows in table.written.items()}
+    snapshot.__dict__.pop("fingerprint")
+    assert remembered._state(snapshot) == before
+    snapshot.tables["table"].xmins[0] += 1  # written by another transaction: perhaps changed and changed back
+    assert remembered._state(snapshot) != before
