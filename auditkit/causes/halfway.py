@@ -71,6 +71,7 @@ def recorded_in_part(search: Search) -> None:
         several = len(independent(search, lacking))
         never = created is False or untouched_since(search, entry, lacking)
         doubtful = several < 2 or touched_since(search, lacking) or several <= len(search.roots(half.undone))
+        doubtful |= half.step.code is not None  # a program's tool records it when it has come to its end
         if created or (not never and doubtful and half.recorded_at_once is None):
             continue
         _one(search, half, created, never)
