@@ -481,7 +481,9 @@ def plan(
     from auditkit import audit
     from auditkit.resolve.plan import lines
 
-    if output and not Path(output).resolve().parent.is_dir():  # said before the rehearsal, which takes a while
+    if (
+        output and not Path(output).resolve().parent.is_dir()
+    ):  # said before the rehearsal, which takes a while
         raise ConfigError(f"cannot write {output}: no such folder; choose another place with -o")
     with _progress(ctx) as progress:
         made = audit.plan(
@@ -639,9 +641,7 @@ def push(
     _apply(ctx, made, environment, yes, dry_run, lock_timeout, attempts, as_json, command)
     left = sum(finding.resolution == "none" and bool(finding.others) for finding in made.findings)
     if dry_run:
-        click.echo(
-            f"rehearsed on a shadow of {made.environment}, there and back; nothing was run", err=True
-        )
+        click.echo(f"rehearsed on a shadow of {made.environment}, there and back; nothing was run", err=True)
     if left:
         what = "finding is" if left == 1 else "findings are"
         click.echo(f"{left} other {what} left as before: auditkit plan {made.environment}", err=True)

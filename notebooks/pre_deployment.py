@@ -23,7 +23,7 @@
 # %% tags=["parameters"]
 environment: str = "production"  # name in auditkit.toml of the database that is deployed to
 expected_version: str = ""  # deploy up to this version; empty means all files
-snapshot: str = ""  # where to save the snapshot that `auditkit verify --before` compares with; empty means nowhere
+snapshot: str = ""  # where to save the snapshot for `auditkit verify --before`; empty means nowhere
 config: str = ""  # path of auditkit.toml; empty means the nearest one upwards
 out_dir: str = ""  # where to keep audit.json; empty means nowhere
 
@@ -35,9 +35,9 @@ out_dir: str = ""  # where to keep audit.json; empty means nowhere
 from auditkit import preflight, report
 
 report.check_parameters(globals(), "pre_deployment")
-audit = preflight(
-    environment, snapshot=snapshot, expected_version=expected_version, config=config
-).keep(out_dir)
+audit = preflight(environment, snapshot=snapshot, expected_version=expected_version, config=config).keep(
+    out_dir
+)
 
 # %% [markdown] tags=["setup"]
 # **Is it safe to deploy, and if not: what speaks against it, and what comes next?**

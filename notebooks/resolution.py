@@ -22,8 +22,8 @@
 
 # %% tags=["parameters"]
 environment: str = "production"  # name in auditkit.toml of the database that is brought in line
-resolve: str = ""  # other choices than the default, written like those of `auditkit plan --resolve`, separated by commas
-plan_file: str = ""  # where the plan is saved, whose choices are kept if it is there already; empty means nowhere
+resolve: str = ""  # other choices, as `auditkit plan --resolve` takes them, separated by commas
+plan_file: str = ""  # where the plan is saved (its choices are kept); empty means nowhere
 tool_commands: bool = False  # have the migration tool's own commands do what they can
 config: str = ""  # path of auditkit.toml; empty means the nearest one upwards
 out_dir: str = ""  # where to keep audit.json; empty means nowhere

@@ -166,7 +166,8 @@ def test_there_and_back(drifted: tuple[Project, str]) -> None:
     assert "production: 3 of 3 steps in place" in done.out
     assert events(here) == [
         "run",
-        "begin 1", "commit 1", "done 1", "begin 2", "commit 2", "done 2", "wrote 3", "begin 3", "commit 3", "done 3", "finished",
+        "begin 1", "commit 1", "done 1", "begin 2", "commit 2", "done 2", "wrote 3",
+        "begin 3", "commit 3", "done 3", "finished",
     ]  # fmt: skip
     assert aligned(here)
     again = here.run(*APPLY)

@@ -456,7 +456,11 @@ def test_check(run: Run) -> None:
         "  production: 2 findings, 4 applied, 1 pending",
         "  staging: 0 findings, 5 applied, 0 pending",
     ]
-    assert [text.partition("  ")[0] for text in findings] == ["HIGH", "MEDIUM", "next: auditkit explain production"]
+    assert [text.partition("  ")[0] for text in findings] == [
+        "HIGH",
+        "MEDIUM",
+        "next: auditkit explain production",
+    ]
     assert causes(valid(run("check", "production", "staging", "--json"))) == {BY_HAND, MISSING}
 
 

@@ -445,7 +445,9 @@ def test_django_drift_has_the_line_of_each_operation(django: Project) -> None:
         "select 'drop index ' || relname from pg_class where relname ~ 'customer_email_.*_like'",
     ):
         django.sql(django.value(query))
-    package = "site-packages/django/contrib/auth/migrations/0001_initial.py"  # a later one changed the type only
+    package = (
+        "site-packages/django/contrib/auth/migrations/0001_initial.py"  # a later one changed the type only
+    )
     assert [(cause, file, line) for cause, _, file, line in sorted(django.findings(), key=str)] == [
         ("manual_change", package, 81),
         ("manual_change", "shop/migrations/0002_name.py", 15),

@@ -159,7 +159,9 @@ def test_no_sideways_scrolling_on_a_telephone(open_page: Any, report: str, scrip
     assert metrics["cssContentSize"]["width"] <= 400
 
 
-@pytest.mark.parametrize("report", ["hostile", "hostile_scheduled", "hostile_preflighted", "hostile_deployed", "index"])
+@pytest.mark.parametrize(
+    "report", ["hostile", "hostile_scheduled", "hostile_preflighted", "hostile_deployed", "index"]
+)
 def test_hostile_names_do_nothing(open_page: Any, report: str) -> None:
     opened = open_page(report)
     assert opened.page.evaluate("'pwned' in window") is False

@@ -13,7 +13,7 @@ from auditkit.audit.document import assemble
 from auditkit.audit.expanding import expand
 from auditkit.audit.explaining import explain_one
 from auditkit.audit.meant import listed, migrations_of
-from auditkit.audit.reading import take, unreachable
+from auditkit.audit.reading import take, try_take, unreachable
 from auditkit.audit.remembered import Memory
 from auditkit.audit.tenants import alike
 from auditkit.catalog.snapshot import Snapshot
@@ -156,20 +156,11 @@ def _as_of(document: dict[str, Any], name: str, captured_at: str) -> dict[str, A
 
 def _read(sources: Sequence[Source], settings: Settings) -> Iterator[tuple[Source, Snapshot | AuditError]]:
     """All of *sources*, a few at a time; what is read waits until it is asked for, so that memory stays bounded."""
-
-    def one(source: Source) -> Snapshot | AuditError:
-        try:
-            return take(source, settings, logs=True)
-        except ConfigError:
-            raise
-        except AuditError as error:
-            return error
-
     with ThreadPoolExecutor(max_workers=AT_ONCE) as pool:
         waiting: deque[tuple[Source, Future[Snapshot | AuditError]]] = deque()
         rest = iter(sources)
         for source in rest:
-            waiting.append((source, pool.submit(one, source)))
+            waiting.append((source, pool.submit(try_take, source, settings)))
             if len(waiting) == AT_ONCE:
                 break
         try:
@@ -180,7 +171,7 @@ def _read(sources: Sequence[Source], settings: Settings) -> Iterator[tuple[Sourc
                 yield source, found
                 del found
                 if (more := next(rest, None)) is not None:
-                    waiting.append((more, pool.submit(one, more)))
+                    waiting.append((more, pool.submit(try_take, more, settings)))
         finally:
             for _, future in waiting:
                 future.cancel()

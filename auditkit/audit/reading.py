@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -105,22 +106,25 @@ def _capture(source: Source, *, evidence: bool) -> Snapshot:
     return snapshot
 
 
+def try_take(source: Source, settings: Settings) -> Snapshot | AuditError:
+    """``take``, with the server's logs, or why an environment cannot be read."""
+    try:
+        return take(source, settings, logs=True)
+    except ConfigError:
+        raise
+    except AuditError as error:
+        return error
+
+
 def read_all(
     sources: Sequence[Source], settings: Settings, progress: Tell
 ) -> dict[str, Snapshot | AuditError]:
     """All environments at once; one that cannot be read does not stop the others."""
-
-    def one(source: Source) -> Snapshot | AuditError:
-        try:
-            return take(source, settings, logs=True)
-        except ConfigError:
-            raise
-        except AuditError as error:
-            return error
-
     found: dict[str, Snapshot | AuditError] = {}
     with ThreadPoolExecutor(max_workers=min(4, len(sources) or 1)) as pool:
-        for number, (source, result) in enumerate(zip(sources, pool.map(one, sources), strict=True)):
+        for number, (source, result) in enumerate(
+            zip(sources, pool.map(partial(try_take, settings=settings), sources), strict=True)
+        ):
             progress(number, len(sources), f"Reading {source.name}")
             found[source.name] = result
     return found

@@ -78,7 +78,9 @@ def read(connection: psycopg.Connection[Any], snapshot: Snapshot) -> dict[str, A
         found["rebuilt"] = [oid for (oid,) in connection.execute(_REBUILT).fetchall()]
     with _allowed():
         found["sizes"] = {
-            table: [rows, pages] for table, rows, pages in connection.execute(_SIZES).fetchall() if rows or pages
+            table: [rows, pages]
+            for table, rows, pages in connection.execute(_SIZES).fetchall()
+            if rows or pages
         }
     if snapshot.ledgers:
         with _allowed():

@@ -222,7 +222,10 @@ class Actions:
                 given = {a: v for a, v in origin.attributes.items() if a not in kept}
                 if str(given["not_null"]).endswith("NO INHERIT"):
                     given["not_null"] = None
-                return given | {"not_null_comment": None, "identity_generation": None}  # children inherit neither
+                return given | {
+                    "not_null_comment": None,
+                    "identity_generation": None,
+                }  # children inherit neither
         if fact.kind == "table constraint" and self.company.brought_by(fact.key) != fact.key:
             origin = self.after.get(fact.kind, fact.origin or "")
             definition = origin.attributes["definition"] if origin else None
