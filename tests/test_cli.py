@@ -23,6 +23,7 @@ import psutil
 import psycopg
 import pytest
 from project import MIGRATIONS, Answer, Project, environment
+from sample_audit import shop
 
 from auditkit import cli
 from auditkit.catalog.snapshot import Snapshot
@@ -861,3 +862,20 @@ def _title(process: psutil.Process) -> str:
         return " ".join(process.cmdline())
     except psutil.Error:
         return ""
+
+
+def test_hostile_names_stay_in_their_line(capsys: pytest.CaptureFixture[str]) -> None:
+    finding = shop()["findings"][0]
+    name = 'public."a\n::error::b\x1b[2J\u202ec"'
+    finding |= {"title": f"table {name} was made by hand", "objects": [{"kind": "table", "identity": name}]}
+    finding["evidence"] = [{"signal": "replay", "says": f"No migration creates {name}."}]
+    finding["remedy"]["steps"] = [
+        {"title": "drop it", "command": None, "sql": f"DROP TABLE {name};\n\tSELECT 1"}
+    ]
+    cli._print_finding(finding)
+    printed = capsys.readouterr().out
+    lines = printed.splitlines()
+    assert not set(printed) & {"\x1b", "\u202e", "\t"}
+    assert [text for text in lines if text.startswith("::")] == []
+    assert sum("\\n::error::b\\x1b[2J" in text for text in lines) == 3  # title, object, evidence
+    assert lines[-1] == "          SELECT 1"

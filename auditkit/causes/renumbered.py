@@ -8,6 +8,8 @@ from auditkit.causes.search import Search, counted, listed
 
 #: Of what a squashed file makes, so many must have been made by the rows that it replaces.
 _SHARE = 0.8
+#: And so many by those of them that have no file any more.
+_OTHERS = 0.4
 
 
 def restamped(search: Search) -> None:
@@ -80,7 +82,9 @@ def rebaselined(search: Search) -> None:
         here = [key for key in keys if search.actual(key)]
         if not keys or len(here) < _SHARE * len(keys) or len(old) + len(unread) < 2:
             continue
-        if not unread and len(_made_by(search, old, keys)) < _SHARE * len(keys):
+        made = len(_made_by(search, old, keys))
+        with_own = len(_made_by(search, [*old, entry], keys))  # of its version, as it was before
+        if not unread and (made < _OTHERS * len(keys) or with_own < _SHARE * len(keys)):
             continue
         _rebaselined(search, entry, old + unread + _among(search, entry, old, strangers), here)
         return
