@@ -327,7 +327,8 @@ def test_the_tool_itself_at_the_same_time(tmp_path: Path, production: str) -> No
     try:
         audit.apply(made, to="production", confirmed="production", settings=settings)
     except Stopped as error:
-        assert "changed meanwhile" in str(error)
+        # The tool was quicker by a part, or by all there is.
+        assert "changed meanwhile" in str(error) or "is as after step 3" in str(error)
     tool.join()
     after = audit.explain("production", settings=settings).document
     states = [m["states"]["production"] for m in after["migrations"]]
