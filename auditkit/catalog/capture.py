@@ -1023,7 +1023,9 @@ def _capture(
         for helper in helpers:
             helper.close()
         if not connection.closed and connection.autocommit:
-            connection.execute("RESET enable_nestloop")
+            connection.execute(
+                "SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name = 'enable_nestloop'"
+            )
     not_checked += report.not_checked
     if "user mapping" in tables and not about.rows[0][10]:
         why, fix = "only their owners and superusers may read them", "audit as a superuser, or do without"
