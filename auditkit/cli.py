@@ -999,20 +999,6 @@ def explain(
     as_json: bool,
 ) -> None:
     """What differs in ENVIRONMENTS from the migrations, why, and what to do."""
-    _audit(ctx, environments, baseline, fail_on, warn_only, as_json, brief=False, logs=logs)
-
-
-def _audit(
-    ctx: click.Context,
-    environments: tuple[str, ...],
-    baseline: str,
-    fail_on: str | None,
-    warn_only: bool,
-    as_json: bool,
-    *,
-    brief: bool,
-    logs: tuple[str, ...] = (),
-) -> None:
     from auditkit import audit
 
     settings = _settings(ctx)
@@ -1025,13 +1011,12 @@ def _audit(
             logs=[str(Path(log).absolute()) for log in logs],
             progress=progress,
         )
-    _show(result, as_json, brief, warn_only)
+    _show(result, as_json, warn_only)
 
 
 def _show(
     result: Audit,
     as_json: bool,
-    brief: bool,
     warn_only: bool,
     lines: Callable[[dict[str, Any]], Iterable[tuple[str, str | None]]] | None = None,
     last: Callable[[dict[str, Any]], Iterable[str]] | None = None,
@@ -1049,26 +1034,14 @@ def _show(
         click.echo(f"{banner}  {printable(document['headline'])}", color=_colour())
         for text, colour in lines(document) if lines else ():
             click.echo(click.style(text, fg=colour) if colour else text, color=_colour())
-        if brief:
-            for env in document["environments"]:
-                ledger = env["ledger"] or {}
-                state = "" if env["status"] == "complete" else "  INCOMPLETE"
-                click.echo(
-                    f"  {env['name']}: {env['findings']} findings, {ledger.get('applied', 0)} applied, "
-                    f"{ledger.get('pending', 0)} pending{state}"
-                )
-        else:
-            for finding in document["findings"]:
-                if not short or finding["severity"] != "info" or "gate" in finding:
-                    _print_finding(finding, short)
+        for finding in document["findings"]:
+            if not short or finding["severity"] != "info" or "gate" in finding:
+                _print_finding(finding, short)
         for item in document["not_checked"]:
             name = f"{item['environment']}: " if item.get("environment") else ""
             click.echo(
                 printable(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}"), err=True
             )
-        if document["findings"] and brief:
-            worst = document["findings"][0]["environment"]
-            click.echo(f"next: auditkit explain {worst}")
         for number, text in enumerate(last(document) if last else ()):
             click.echo(text if number else f"\n{text}")
     code = _exit_code(document["verdict"], warn_only)
@@ -1361,7 +1334,7 @@ def preflight(
             fail_on=fail_on,
             progress=progress,
         )
-    _show(result, as_json, False, warn_only, gated, lambda document: after(document, snapshot), short=True)
+    _show(result, as_json, warn_only, gated, lambda document: after(document, snapshot), short=True)
 
 
 @cli.command()
@@ -1396,4 +1369,4 @@ def verify(
             fail_on=fail_on,
             progress=progress,
         )
-    _show(result, as_json, False, warn_only, gated, lambda document: reviewed(document, before))
+    _show(result, as_json, warn_only, gated, lambda document: reviewed(document, before))

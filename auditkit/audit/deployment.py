@@ -24,7 +24,7 @@ from auditkit.audit.rehearsing import rehearse
 from auditkit.catalog.compare import Delta, Scope, compare
 from auditkit.catalog.snapshot import Key, Snapshot
 from auditkit.causes.case import Finding
-from auditkit.config import Settings
+from auditkit.config import SEVERITIES, Settings
 from auditkit.errors import ConfigError
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
@@ -417,11 +417,11 @@ class _Deployment:
                 if name == "slipped_in"
                 else "as the rehearsal showed it"
             )
-            severity = max((d.severity for d in group), key=_rank) if group else "medium"
+            severity = max((d.severity for d in group), key=SEVERITIES.index) if group else "medium"
             yield object_to(
                 name,
                 self.name,
-                severity if _rank(severity) >= _rank("medium") else "medium",
+                severity if SEVERITIES.index(severity) >= SEVERITIES.index("medium") else "medium",
                 f"{key[0]} {key[1]} {whole}, {ending}",
                 objects=[key],
                 confidence="consistent",
@@ -596,10 +596,6 @@ class _Deployment:
             return None if worst else f"Nothing was deployed to {self.name}, and nothing changed."
         did = f"The deployment to {self.name} did what was intended: {count}, {counted(len(deploy['actual']), 'change')}"
         return f"{did}; to be looked at: {worst['title']}." if worst else f"{did}, nothing else."
-
-
-def _rank(severity: str) -> int:
-    return ("info", "low", "medium", "high", "critical").index(severity)
 
 
 def _aligned(other: Mapping[str, Any]) -> str:

@@ -12,7 +12,7 @@ from auditkit.catalog.compare import Scope, compared_facts
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
-from auditkit.config import Settings, Source
+from auditkit.config import SEVERITIES, Settings, Source
 from auditkit.connect import connect
 from auditkit.errors import AuditError, ConfigError
 from auditkit.history import ledgers
@@ -38,7 +38,6 @@ _GATE_OF = {
         "history",
     ),
 }
-_SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 
 def gate_of(finding: Mapping[str, Any] | Finding) -> str:
@@ -130,9 +129,9 @@ def checks(
         if gate not in says and gate not in by_gate and gate not in unknown:
             continue
         mine = by_gate.get(gate, [])
-        bad = [f for f in mine if _SEVERITIES.index(f["severity"]) >= _SEVERITIES.index(fail_on)]
+        bad = [f for f in mine if SEVERITIES.index(f["severity"]) >= SEVERITIES.index(fail_on)]
         if mine:
-            worst = max(mine, key=lambda f: _SEVERITIES.index(f["severity"]))
+            worst = max(mine, key=lambda f: SEVERITIES.index(f["severity"]))
             more = f" (and {len(mine) - 1} more)" if len(mine) > 1 else ""
             state_, sentence = "bad" if bad else "warn", f"{worst['title']}{more}"
         elif gate in unknown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ from auditkit.audit.gates import checks, compared_state, earlier, expected_state
 from auditkit.audit.meant import listed, migrations_of, steps_of
 from auditkit.audit.reading import scope_of, take
 from auditkit.audit.rehearsing import rehearse
-from auditkit.catalog.compare import compare
+from auditkit.catalog.compare import Scope, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.causes.case import Finding
 from auditkit.config import Settings
@@ -158,6 +159,10 @@ class _Preflight:
     def name(self) -> str:
         return self.explained.case.environment
 
+    @cached_property
+    def scope(self) -> Scope:
+        return scope_of(self.settings, self.taken)
+
     def look(self, problems: list[dict[str, Any]], progress: Tell) -> dict[str, Any]:
         """Ask all gates: findings go to the explained environment, what could not be asked to *problems*."""
         versions = upto(self.migrations, self.expected_version)
@@ -173,8 +178,7 @@ class _Preflight:
         if outcome := self.outcome:
             found += risks(outcome, self.name, [culprit_of(row) for row in self.rows], self.taken)
             if not outcome.failure:
-                scope = scope_of(self.settings, self.taken)
-                found += health(outcome.first, outcome.last, scope, self.name)
+                found += health(outcome.first, outcome.last, self.scope, self.name)
                 found += self._elsewhere(outcome)
         return self._document(problems, progress)
 
@@ -237,7 +241,6 @@ class _Preflight:
         intended, applied = self.explained.case.intended, self.explained.case.applied
         if intended is None or applied is None or intended.failures or self.expected_version:
             return []
-        scope = scope_of(self.settings, self.taken)
         touched = {
             key for number, step in enumerate(intended.steps)
             if any(step.version == row.version and step.file == row.file for row in self.rows)
@@ -246,7 +249,7 @@ class _Preflight:
         base = self.explained.meant.base
         left = [
             delta
-            for delta in filter(script.changeable, compare(intended.final, outcome.last, scope=scope))
+            for delta in filter(script.changeable, compare(intended.final, outcome.last, scope=self.scope))
             if delta.key in touched
             and not (base and base.settles(delta.kind, delta.identity, delta.attribute))
         ]
@@ -271,13 +274,12 @@ class _Preflight:
 
     def _document(self, problems: list[dict[str, Any]], progress: Tell) -> dict[str, Any]:
         outcome = self.outcome
-        scope = scope_of(self.settings, self.taken)
         return {
             "environment": self.name,
             "order": [*self.before, self.name],
             "pending": [self._pending(n, row) for n, row in enumerate(self.rows)],
             "now": {
-                "fingerprint": fingerprint(compared_state(self.taken, scope)),
+                "fingerprint": fingerprint(compared_state(self.taken, self.scope)),
                 "captured_at": self.taken.manifest["captured_at"],
             },
             "expected": self._expected(),
@@ -296,10 +298,9 @@ class _Preflight:
         }
 
     def _expected(self) -> dict[str, Any] | None:
-        scope = scope_of(self.settings, self.taken)
         if not self.rows:
             return {
-                "fingerprint": fingerprint(compared_state(self.taken, scope)),
+                "fingerprint": fingerprint(compared_state(self.taken, self.scope)),
                 "changes": 0,
                 "versions": [],
             }
@@ -307,7 +308,7 @@ class _Preflight:
             return None
         return {
             "fingerprint": fingerprint(
-                expected_state(self.taken, self.outcome.first, self.outcome.last, scope)
+                expected_state(self.taken, self.outcome.first, self.outcome.last, self.scope)
             ),
             "changes": sum(len(watched.deltas) for watched in self.outcome.watched),
             "versions": [row.version for row in self.rows],

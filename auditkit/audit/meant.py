@@ -68,13 +68,16 @@ def ground_for(
     return _equipped(settings, ground, base, [snapshot], texts)
 
 
-def ground_like(settings: Settings, snapshot: Snapshot, other: Snapshot) -> tuple[Ground, platform.Base]:
+def ground_like(
+    settings: Settings, snapshot: Snapshot, other: Snapshot, role: str = ""
+) -> tuple[Ground, platform.Base]:
     """What *snapshot* is rebuilt on, so that SQL which turns it into *other* can be tried; no migration is run.
 
-    The role that read *snapshot* runs the SQL, as a superuser: what it makes then belongs to whom it should.
+    *role*, by default the one that read *snapshot*, runs the SQL, as a superuser: what it makes then belongs to whom
+    it should.
     """
     base = platform.base(snapshot, ())
-    role = str(snapshot.manifest["role"])
+    role = role or str(snapshot.manifest["role"])
     spaces = sorted(
         {
             str(fact.attributes["tablespace"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from auditkit.audit.meant import ground_like
 from auditkit.audit.reading import scope_of
@@ -29,11 +28,8 @@ def rehearse(
         ServerFailed: no shadow could be started.
     """
     progress(0, 1, f"Rehearsing on a shadow of {snapshot.manifest['name']}")
-    ground, own = ground_like(settings, snapshot, snapshot)
     role = settings.shadow_role or migration_role(snapshot)
-    reader = f"ALTER ROLE {quote(ground.role)} SUPERUSER LOGIN"  # who read it does nothing here
-    others = [statement for statement in ground.base if statement != reader]
-    ground = replace(ground, role=role, base=(*others, f"ALTER ROLE {quote(role)} SUPERUSER LOGIN"))
+    ground, own = ground_like(settings, snapshot, snapshot, role)  # who read it does nothing here
     bases = [each for each in (own, base) if each]
 
     def settled(delta: Delta) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from auditkit import config
 from auditkit.audit.deployment import verify
@@ -101,61 +101,46 @@ def report(
             f"{target}: cannot be written: {error.strerror}; choose another folder with --out-dir"
         ) from None
     value = {"baseline": "migrations", "history_dir": str(target), **{k: str(v) for k, v in given.items()}}
+    common: dict[str, Any] = {"settings": settings, "fail_on": fail_on, "at": at, "progress": progress}
+    named = {**common, "command": f"auditkit report {name}"}
+    environment = value.get("environment", "production")
     if name == "scheduled_audit":
         made = scheduled(
             value.get("environments", "all"),
             baseline=value["baseline"],
             history_dir=value["history_dir"],
-            settings=settings,
-            fail_on=fail_on or value.get("fail_on"),
-            at=at,
-            progress=progress,
+            **{**common, "fail_on": fail_on or value.get("fail_on")},
         )
     elif name == "pre_deployment":
         made = preflight(
-            value.get("environment", "production"),
+            environment,
             snapshot=value.get("snapshot", ""),
             expected_version=value.get("expected_version", ""),
-            settings=settings,
-            fail_on=fail_on,
-            command=f"auditkit report {name}",
-            at=at,
-            progress=progress,
+            **named,
         )
     elif name == "resolution":
         made = resolution(
-            value.get("environment", "production"),
+            environment,
             resolve=value.get("resolve", ""),
             plan_file=value.get("plan_file", ""),
             tool_commands=bool(given.get("tool_commands", False)),
-            settings=settings,
-            fail_on=fail_on,
-            command=f"auditkit report {name}",
-            at=at,
-            progress=progress,
+            **named,
         )
     elif name == "post_deploy_review":
         made = verify(
-            value.get("environment", "production"),
+            environment,
             before=value.get("before", ""),
             expected_version=value.get("expected_version", ""),
             deployed_at=value.get("deployed_at", ""),
-            settings=settings,
-            fail_on=fail_on,
-            at=at,
-            progress=progress,
+            **common,
         )
     else:
         made = explain(
-            value.get("environment", "production"),
+            environment,
             baseline=value["baseline"],
-            settings=settings,
             schemas=value.get("schemas", ""),
-            fail_on=fail_on,
             notebook=name,
-            command=f"auditkit report {name}",
-            at=at,
-            progress=progress,
+            **named,
         )
     progress(0, 1, f"Rendering {name}")
     return render(name, given, made, target)

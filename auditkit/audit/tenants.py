@@ -12,12 +12,11 @@ from auditkit.catalog.compare import Delta
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Key, Snapshot, Value
 from auditkit.catalog.sql import quote
-from auditkit.config import Group
+from auditkit.config import SEVERITIES, Group
 from auditkit.report.document import counted, listing
 
 #: What stands for the schema's own name; no name in a catalog can hold it.
 _OWN = "\x00"
-_SEVERITIES = ("info", "low", "medium", "high", "critical")
 
 #: (kind, identity) without the schema's name → attributes, likewise.
 Facts = dict[Key, tuple[tuple[str, Value], ...]]
@@ -153,7 +152,7 @@ def _finding(
     words = repr((environment, group.name, sorted(delta.as_dict().items() for delta in deltas)))
     words = words.replace(members[0], _OWN)  # the same, whichever schema is the first
     identity = f"f-{hashlib.sha256(words.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
-    severity = max((delta.severity for delta in deltas), key=_SEVERITIES.index, default="low")
+    severity = max((delta.severity for delta in deltas), key=SEVERITIES.index, default="low")
     verb = "is" if len(members) == 1 else "are"
     return {
         "id": identity,

@@ -26,8 +26,8 @@ from auditkit.causes.recorded import (
 from auditkit.causes.renumbered import rebaselined, restamped
 from auditkit.causes.reordered import another_order
 from auditkit.causes.search import Search
+from auditkit.config import SEVERITIES
 
-_SEVERITIES = ("info", "low", "medium", "high", "critical")
 #: Attributes whose change opens a door, whatever the kind.
 _SECURITY = frozenset(
     {"row_security", "force_row_security", "grants", "security_definer", "security_invoker"}
@@ -60,7 +60,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
         finding.deltas.sort(key=lambda d: (d.kind, d.identity, d.attribute or ""))
     return sorted(
         search.findings,
-        key=lambda f: (-_SEVERITIES.index(f.severity), f.cause, f.objects, f.culprit is None, f.id),
+        key=lambda f: (-SEVERITIES.index(f.severity), f.cause, f.objects, f.culprit is None, f.id),
     )
 
 
@@ -71,7 +71,7 @@ def _severity(finding: Finding, case: Case) -> str:
         if finding.renamed and delta.key not in finding.renamed:
             continue  # what only speaks of the old name has come to no harm
         kind = KINDS.get(delta.kind)
-        level = _SEVERITIES.index(kind.severity if kind else "medium")
+        level = SEVERITIES.index(kind.severity if kind else "medium")
         if delta.change == "changed" and delta.attribute in _COSMETIC:
             level = 0 if delta.attribute == "comment" else 1
         elif delta.attribute in _SECURITY:
@@ -82,12 +82,12 @@ def _severity(finding: Finding, case: Case) -> str:
             )
         worst = max(worst, level)
     if finding.cause == "environment_difference":
-        return _SEVERITIES[min(worst, 1)]
+        return SEVERITIES[min(worst, 1)]
     if finding.cause == "missing_migration" and finding.entry:
         # Waiting at the end of the line is ordinary; skipped while later ones were applied is not.
         if not case.later_applied.get(finding.entry.version, False):
             return "low"
-        return _SEVERITIES[max(worst, 2)]
+        return SEVERITIES[max(worst, 2)]
     if finding.cause in (
         "unknown_migration",
         "applied_not_recorded",
@@ -95,5 +95,5 @@ def _severity(finding: Finding, case: Case) -> str:
         "restamped",
         "rebaselined",
     ):
-        return _SEVERITIES[max(worst, 2)]
-    return _SEVERITIES[worst]
+        return SEVERITIES[max(worst, 2)]
+    return SEVERITIES[worst]

@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from auditkit.catalog.grants import PUBLIC, quote
+from auditkit.config import SEVERITIES
 from auditkit.errors import AuditError
 from auditkit.history import platform
 from auditkit.policy.powers import DOORS, PREDEFINED, Close, Power, View, by_holder, powers
@@ -34,7 +35,6 @@ _API = frozenset({"anon", "authenticated"})
 _PLATFORM_GIVES = frozenset({"trigger", "default_privileges"})
 #: So many objects are listed with each door; the plan has all of them.
 MOST = 50
-_RANK = ("info", "low", "medium", "high", "critical")
 
 
 @dataclass
@@ -178,7 +178,7 @@ class _Judge:
         api = _API & self.held.keys() if self.supabase else frozenset()
         for name in self.held.keys() - reached - {PUBLIC, *PREDEFINED} | api:
             found += [self._door(name, False, power, ()) for power in self.held[name]]
-        return sorted(found, key=lambda d: (-_RANK.index(d.severity), d.role, d.kind, d.power.holder))
+        return sorted(found, key=lambda d: (-SEVERITIES.index(d.severity), d.role, d.kind, d.power.holder))
 
     def _of(self, name: Name, reached: set[Name]) -> list[Door]:
         found = []
@@ -248,10 +248,10 @@ class _Judge:
 
 def verdict(found: Sequence[Door], fail_on: str, not_checked: Sequence[Mapping[str, Any]]) -> str:
     """FAIL from *fail_on* on, WARN for lesser doors; INCOMPLETE if something blocks."""
-    if fail_on not in _RANK:
-        raise AuditError(f"no such severity: {fail_on}; use one of {', '.join(_RANK)}")
-    worst = max((_RANK.index(d.severity) for d in found if d.judged == "door"), default=0)
-    if worst >= max(1, _RANK.index(fail_on)):
+    if fail_on not in SEVERITIES:
+        raise AuditError(f"no such severity: {fail_on}; use one of {', '.join(SEVERITIES)}")
+    worst = max((SEVERITIES.index(d.severity) for d in found if d.judged == "door"), default=0)
+    if worst >= max(1, SEVERITIES.index(fail_on)):
         return "FAIL"
     if any(item.get("blocking", True) for item in not_checked):
         return "INCOMPLETE"
