@@ -73,11 +73,11 @@ def ground_like(
 ) -> tuple[Ground, platform.Base]:
     """What *snapshot* is rebuilt on, so that SQL which turns it into *other* can be tried; no migration is run.
 
-    *role*, by default the one that read *snapshot*, runs the SQL, as a superuser: what it makes then belongs to whom
-    it should.
+    *role*, by default the one that SQL will be run as there, runs it, as a superuser: what it makes then belongs to
+    whom it should.
     """
     base = platform.base(snapshot, ())
-    role = role or str(snapshot.manifest["role"])
+    role = role or settings.shadow_role or platform.acting_role(snapshot)
     spaces = sorted(
         {
             str(fact.attributes["tablespace"])

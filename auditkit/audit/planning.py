@@ -493,6 +493,7 @@ class _Planning:
                 "ran": True,
                 "proven": not left and not left_back and not unlike,
                 "server": str(shadow.first.manifest["server"]),
+                "role": ground.role,
                 "with_rows": with_rows,
                 "unlike": unlike,
                 "left": left,

@@ -190,6 +190,20 @@ def migration_role(snapshot: Snapshot) -> str:
     return max(sorted(set(owners)), key=owners.count) if owners else "postgres"
 
 
+def acting_role(snapshot: Snapshot) -> str:
+    """The role that SQL for a database is run as: the one that read it, or, if that may only read (as one made for
+    audits), :func:`migration_role`."""
+    reader, owner = str(snapshot.manifest["role"]), migration_role(snapshot)
+    access = snapshot.manifest.get("access") or {}
+    memberships, powerful = access.get("memberships", ()), {quote(owner)}
+    powerful |= {role["name"] for role in access.get("roles", ()) if role["superuser"]}
+    roles, more = set[str](), {quote(reader)}
+    while more:
+        roles |= more
+        more = {m["role"] for m in memberships if m["member"] in more and m["inherit"]} - roles
+    return owner if access and not roles & powerful else reader
+
+
 def base(snapshot: Snapshot | None, migrations_sql: Sequence[str], *, supabase: bool = False) -> Base:
     """What a replay of *migrations_sql* stands on, if it is to be compared with *snapshot*.
 

@@ -349,9 +349,17 @@ class Runner:
         if here != way.after:
             execute(self.session, "ROLLBACK")
             raise self._stop(
-                way, "the environment would not be what the rehearsal led to (it was changed meanwhile?)"
+                way, f"the environment would not be what the rehearsal led to ({self._perhaps()})"
             )
         return self._commit(way, whole=True)
+
+    def _perhaps(self) -> str:
+        """Why a step leads elsewhere than in the rehearsal."""
+        wanted = str(self.plan.proof.get("role") or "")
+        row = self.session.execute("SELECT current_user::text").fetchone()
+        if not wanted or (row and row[0] == wanted):
+            return "it was changed meanwhile?"
+        return f"that was run as {wanted}, this as {row[0] if row else '?'}: connect as {wanted}"
 
     def _commit(self, way: Way, *, whole: bool) -> Error | None:
         if not self.guard.holds():
