@@ -240,6 +240,13 @@ class Settings:
     schedule: Schedule = Schedule()
     order: tuple[str, ...] = ()
     groups: Mapping[str, Group] = field(default_factory=dict)
+    implied: frozenset[str] = frozenset()
+
+    @property
+    def everywhere(self) -> tuple[str, ...]:
+        """The environments that ``all`` stands for: what somebody named, and only else what the project implies."""
+        named = tuple(name for name in self.environments if name not in self.implied)
+        return named or (() if self.groups else tuple(self.environments))
 
     def environment(self, name: str) -> Source:
         """The environment called *name*.
@@ -304,7 +311,7 @@ class Settings:
         if words == ["all"]:
             if not self.environments:
                 self.environment("all")
-            return list(self.environments.values())
+            return [self.environments[name] for name in self.everywhere]
         if not words:
             raise ConfigError("no environment was named; give one, several separated by commas, or all")
         return [self.source(word) for word in words]
@@ -364,10 +371,12 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         _check_keys(section, name, where)
         sections[name] = section
     environments = _environments(data.get("environments", {}), base, where)
+    implied = frozenset[str]()
     if "local" not in environments:
         local = _supabase_local(base)
         if local:
             environments = {"local": local, **environments}
+            implied = frozenset({"local"})
     groups = _groups(sections["fleet"].get("groups", {}), environments, where)
     scheduled = dict(sections["schedule"])
     fail_on = check_severity(sections["report"].get("fail_on", "medium"), where)
@@ -381,6 +390,7 @@ def _settings(data: dict[str, Any], file: Path | None, root: Path | None = None)
         root=base,
         file=file,
         environments=environments,
+        implied=implied,
         migrations_path=os.environ.get("AUDITKIT_MIGRATIONS") or sections["migrations"].get("path"),
         tool=sections["migrations"].get("tool"),
         run_code=sections["migrations"].get("run_code", True),

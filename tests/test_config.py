@@ -112,6 +112,10 @@ def test_a_supabase_project_has_a_local_database(tmp_path: Path) -> None:
     assert local.value == "postgresql://postgres:postgres@127.0.0.1:55555/postgres"
     own = load(tmp_path, '[environments]\nlocal = "service=mine"\n').environments["local"]
     assert own.value == "service=mine"
+    named = load(tmp_path, '[environments]\nproduction = "service=app"\n')
+    assert [source.name for source in named.sources("all")] == ["production"], "nobody runs it in CI"
+    assert [source.name for source in named.sources("production,local")] == ["production", "local"]
+    assert [source.name for source in load(tmp_path, "").sources("all")] == ["local"]
 
 
 @pytest.mark.parametrize(

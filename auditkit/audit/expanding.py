@@ -59,7 +59,7 @@ def expand(settings: Settings, names: str | Sequence[str], progress: Tell = sile
     words = [w.strip() for w in names.split(",")] if isinstance(names, str) else list(names)
     words = [w for w in words if w]
     if words == ["all"]:
-        words = [*settings.environments, *settings.groups]
+        words = [*settings.everywhere, *settings.groups]
         if not words:
             settings.environment("all")  # says what is missing
         place = {name: n for n, name in enumerate(settings.order)}
