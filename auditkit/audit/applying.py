@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit import config
-from auditkit.audit.meant import listed, migrations_of
+from auditkit.audit.meant import listed, migrations_of, named_in
 from auditkit.audit.reading import scope_of
 from auditkit.catalog.capture import capture
 from auditkit.config import Settings, Source
@@ -247,7 +247,8 @@ def _same_files(plan: Plan, migrations: Migrations, settings: Settings) -> None:
     wanted = {path: digest for step in plan.steps for path, digest in step.texts.items()}
     if not wanted:
         return
-    texts = {migration.path: text_of(migration) for migration in listed(migrations, settings)}
+    known = listed(migrations, settings)
+    texts = {named_in(known, migration): text_of(migration) for migration in known}
     for path, digest in wanted.items():
         if path not in texts or digest_of([texts[path]]) != digest:
             what = "was edited" if path in texts else "is gone"

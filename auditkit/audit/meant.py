@@ -43,6 +43,12 @@ def all_steps(migrations: Migrations, settings: Settings) -> list[Step]:
     return steps_of(code.listed(migrations, settings), code.code_of(migrations, settings))
 
 
+def named_in(migrations: Migrations, migration: Migration) -> str:
+    """What tells a migration from all others: its path, or its version where a file holds several (Liquibase)."""
+    alone = sum(each.path == migration.path for each in migrations) == 1
+    return migration.path if alone else migration.version
+
+
 def listed(migrations: Migrations, settings: Settings) -> Migrations:
     """*migrations* as their tool has them, with those of installed packages; as they are if it cannot be asked."""
     try:

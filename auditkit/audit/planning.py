@@ -12,7 +12,7 @@ from typing import Any
 from auditkit import config
 from auditkit.audit.explained import Explained
 from auditkit.audit.explaining import explain_one
-from auditkit.audit.meant import all_steps, ground_like, listed, migrations_of
+from auditkit.audit.meant import all_steps, ground_like, listed, migrations_of, named_in
 from auditkit.audit.pulling import drafted
 from auditkit.audit.reading import scope_of, take
 from auditkit.catalog.compare import Comparison, Delta, compare
@@ -250,6 +250,8 @@ class _Planning:
         self.scope = scope_of(self.settings, self.snapshot)
         self.meant: Snapshot = self._intended.final
         self.code, self.commands = tool_of(self.migrations, self.settings)
+        if self.commands and not self.commands.usable:
+            self.commands = None
         self.fetched = self._fetch()
         ground, self.base = ground_like(self.settings, self.snapshot, self.meant)
         self.stage = Stage(ground, replace(self.scope), self._settles)
@@ -367,7 +369,7 @@ class _Planning:
                 f"the shadow has another major version than {self.name}: have AUDITKIT_PG_BINDIR name its programs"
             )
         code = [m.path for m in self._pending() if m.sql is None]
-        if code and (self.code is None or self.commands is None):
+        if code and self.code is None:
             found.append(f"{code[0]} is code: apply it with its own tool, then make the plan again")
         if self.tool_commands and self.commands is None:
             found.append(
@@ -400,7 +402,7 @@ class _Planning:
 
     def _too_much(self) -> list[str]:
         """What a command that runs all that is pending would run although the plan leaves it out."""
-        if not self.tool_commands or self.commands is None or self.commands.one_by_one or not self._pending():
+        if self.commands is None or self.commands.one_by_one or not self._by_tool(self._pending()):
             return []
         wanted = {file.path for file in self._pending()}
         found = [
@@ -435,6 +437,10 @@ class _Planning:
             if not self.only_push
         ]
         return found
+
+    def _by_tool(self, files: Sequence[Migration]) -> bool:
+        """Whether the tool's own command runs *files*: if that is wanted, or one of them is a program."""
+        return self.commands is not None and any(self.tool_commands or file.sql is None for file in files)
 
     def _excused(self) -> list[Finding]:
         return self._with("accept", "none")
@@ -602,7 +608,18 @@ class _Planning:
                 )
 
     def _late_records(self, shadow: Rehearsal) -> None:
-        """What was half applied is recorded once it is whole."""
+        """What was half applied is recorded once it is whole; what was run and is no migration is forgotten with it."""
+        for finding in self._with("revert") if self.book else ():
+            if finding.cause == "unknown_migration" and (entry := finding.entry):
+                assert self.book
+                self._ledger(
+                    shadow,
+                    f"Forget {entry.label}, which has no file: what it did is undone",
+                    finding,
+                    [self.book.forget(entry.version, entry.name, ran=True)],
+                    [],
+                    [self._forgets(entry.version)],
+                )
         for finding in self._with("reconcile") if self.book else ():
             file, entry = self._file(finding), finding.entry
             if finding.cause == "partial_apply" and file and entry and entry.state in ("pending", "failed"):
@@ -647,13 +664,14 @@ class _Planning:
                     ids or [f.id for f in missing][:1],
                     migration.path,
                     sql=migration.sql or "",
-                    record=self.book.record(migration),
-                    texts={migration.path: digest_of([text])},
+                    record=self.book.record(migration, ran=True),
+                    texts={named_in(self.migrations, migration): digest_of([text])},
                     transaction=migration.transactional,
                 ),
                 added=[(migration.version, migration.name)],
                 renamed="rename" in text.lower(),
                 program=step_of(migration, self.code) if program else None,
+                repeat=self.commands is None,
             )
             if self.commands and migration is files[0] and not program and not self.commands.one_by_one:
                 shadow.steps[-1].command = self.commands.push(files, late=self._late(files)) + (
@@ -665,7 +683,7 @@ class _Planning:
                 step.folder = self.commands.folder
                 if program or self.tool_commands:
                     shadow.steps[-1] = step.by_tool(step.command, step.folder)
-        if self.commands and self.tool_commands and len(files) > 1 and not self.commands.one_by_one:
+        if self.commands and len(files) > 1 and not self.commands.one_by_one and self._by_tool(files):
             first = len(shadow.steps) - len(files)
             one = joined(shadow.steps[first:])
             command = self.commands.push(files, late=self._late(files))

@@ -13,8 +13,6 @@ from collections.abc import Callable, Iterable
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from auditkit.history import formatted
-
 if TYPE_CHECKING:
     from auditkit.history.migration import Migration
 
@@ -51,6 +49,8 @@ def liquibase(migration: Migration) -> frozenset[str] | None:
 
     None for changesets that are not SQL, and for those whose file accepts any checksum.
     """
+    from auditkit.history import formatted
+
     part = migration.raw.decode(errors="replace")
     accepted = formatted.accepted(part)
     if migration.sql is None or "any" in accepted:
@@ -84,14 +84,14 @@ def refinery(migration: Migration) -> frozenset[str] | None:
     """
     if migration.sql is None or not migration.version.isdecimal():
         return None
-    name = migration.name.encode() + b"\xff"
-    sql = migration.raw + b"\xff"
-    version = int(migration.version)
-    return frozenset(
-        str(siphash13(name + version.to_bytes(size, "little") + sql))
-        for size in (4, 8)
-        if version < 1 << 8 * size - 1
-    )
+    sizes = (size for size in (4, 8) if int(migration.version) < 1 << 8 * size - 1)
+    return frozenset(refinery_sized(migration, size) for size in sizes)
+
+
+def refinery_sized(migration: Migration, size: int) -> str:
+    """Refinery's checksum where versions have *size* bytes."""
+    version = int(migration.version).to_bytes(size, "little")
+    return str(siphash13(migration.name.encode() + b"\xff" + version + migration.raw + b"\xff"))
 
 
 _MASK = (1 << 64) - 1

@@ -3,7 +3,7 @@
 A command names variables where it needs to know the environment, never what they hold. ``surroundings`` gives them:
 
 * ``AUDITKIT_URL``: the environment's address without its password, for commands that take it as an argument, which every
-  user of the machine can read; the drivers of such tools find ``PGPASSWORD``.
+  user of the machine can read; the drivers of such tools find ``PGPASSWORD``. ``AUDITKIT_ADDRESS``: without its scheme.
 * ``DATABASE_URL``, ``FLYWAY_…``, ``LIQUIBASE_…``, ``GOOSE_…``, ``PG…``: what the tools read by themselves, password and all.
 """
 
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["TOOLS", "Commands", "Ended", "at_work", "commands_of", "run", "surroundings"]
 
+#: How yoyo names one migration and the database; it takes a regular expression.
+_YOYO = '--batch --no-config-file --match {exactly} --database "{scheme}$AUDITKIT_ADDRESS" {folder}'
 _URL = re.compile(r"(postgres(?:ql)?(?:\+\w+)?|postgis)(?=://)")
 #: Longer outputs of a command are of no use to anybody.
 _LAST = 4000
@@ -53,8 +55,8 @@ class Tool:
     late: str = ""
 
 
-#: Checked with the tools themselves: Supabase CLI 3.1, Alembic 1.20, Django 5.2, dbmate 2.37, Knex 3.1, Prisma 6.19;
-#: all others as their manuals have them.
+#: Checked with the tools themselves: Supabase CLI 3.1, Alembic 1.20, Django 5.2, dbmate 2.37, Knex 3.1, Prisma 6.19,
+#: node-pg-migrate 9.0, Sequelize CLI 6.6, TypeORM 1.1, yoyo 9.0; all others as their manuals have them.
 TOOLS: dict[str, Tool] = {
     "supabase": Tool(
         all="supabase db push {target} --yes",
@@ -95,9 +97,20 @@ TOOLS: dict[str, Tool] = {
         late=" --exec-order non-linear",
     ),
     "refinery": Tool(all="refinery migrate -e DATABASE_URL -p {folder}"),
-    "sequelize": Tool(one="npx sequelize-cli db:migrate --to {file}"),
-    "node-pg-migrate": Tool(all="npx node-pg-migrate up -m {folder}", late=" --no-check-order"),
-    "yoyo": Tool(one='yoyo apply --batch --revision {version} --database "$AUDITKIT_URL" {folder}'),
+    "sequelize": Tool(
+        one='npx sequelize-cli db:migrate --url "$AUDITKIT_URL" --migrations-path {folder} --name {file}'
+    ),
+    "node-pg-migrate": Tool(
+        one="npx node-pg-migrate up {stem} -m {folder}",
+        applied="npx node-pg-migrate up {stem} --fake -m {folder}",
+        late=" --no-check-order",
+    ),
+    "typeorm": Tool(all="npx {typeorm} migration:run -d {source} --transaction each"),
+    "yoyo": Tool(
+        one="yoyo apply {yoyo}",
+        applied="yoyo mark {yoyo}",
+        reverted="yoyo unmark {yoyo}",
+    ),
     "sqitch": Tool(one='sqitch deploy --to {name} "db:$AUDITKIT_URL"'),
     "efcore": Tool(one="dotnet ef database update {version}"),
 }
@@ -126,7 +139,8 @@ class Commands:
         """What runs *files*, all that are pending; one of them if that is all the tool was asked for."""
         entry = TOOLS[self.tool]
         if entry.one:
-            return "\n".join(self._filled(entry.one, file) for file in files)
+            more = entry.late if late else ""
+            return "\n".join(self._filled(entry.one, file) + more for file in files)
         return self._filled(entry.all, files[0]) + (entry.late if late else "")
 
     def record(self, *files: Migration) -> str:
@@ -151,13 +165,24 @@ class Commands:
             "version": file.version,
             "name": file.name,
             "label": f"{file.version}_{file.name}",
+            "stem": path.stem,
+            "exactly": f"^{re.escape(file.version)}$",
             "app": app,
             "migration": rest,
             "file": path.name,
             "parent": file.depends[0] if file.depends else "base",
         }
         quoted = {key: shlex.quote(value) for key, value in words.items()}
-        return template.format(**quoted, **self.words)
+        return template.replace("{yoyo}", _YOYO).format(**quoted, **self.words)
+
+    @property
+    def usable(self) -> bool:
+        """Whether the project has what it needs, beside the tool itself."""
+        if self.tool == "typeorm":
+            return (self.root / self.folder / self.words["source"]).is_file()
+        if self.tool == "sequelize":  # many a project runs its migrations with a script of its own
+            return _found("sequelize-cli", self.root, self.folder) is not None
+        return True
 
 
 def commands_of(
@@ -178,12 +203,32 @@ def commands_of(
         "ini": f" -c {shlex.quote(ini)}" if ini else "",
         "target": "",
     }
+    if project.tool == "typeorm":
+        words |= _data_source(project.root / folder)
+    if project.tool == "yoyo":
+        words["scheme"] = "postgresql" if python and _imports(python, "psycopg2") else "postgresql+psycopg"
     if project.tool == "supabase":
         # "--remote" came with version 3, which calls "--db-url" deprecated.
         words["target"] = (
             '--db-url "$AUDITKIT_URL"' if _supabase_major(project.root) < 3 else '--remote="$AUDITKIT_URL"'
         )
     return Commands(project.tool, project.root, folder, words, python)
+
+
+def _data_source(root: Path) -> dict[str, str]:
+    """Where TypeORM's projects say how to connect, and the program that understands it."""
+    folders = ("", "src/", "dist/", "src/database/", "src/db/", "db/")
+    files = ("data-source", "datasource", "ormconfig", "typeorm.config")
+    names = [f"{folder}{file}{end}" for folder in folders for file in files for end in (".js", ".ts")]
+    found = next((name for name in names if (root / name).is_file()), "src/data-source.ts")
+    program = "typeorm-ts-node-commonjs" if found.endswith(".ts") else "typeorm"
+    return {"source": found, "typeorm": program}
+
+
+@functools.cache
+def _imports(python: str, module: str) -> bool:
+    program = f"import importlib.util as u, sys; sys.exit(u.find_spec({module!r}) is None)"
+    return subprocess.run([python, "-I", "-c", program], capture_output=True, check=False).returncode == 0
 
 
 def _supabase_major(root: Path) -> int:
@@ -241,8 +286,8 @@ def arguments(
     words = shlex.split(command)
     if words[0] == "npx":
         words = words[1:]
-    if python and words[0] in ("python", "alembic"):
-        words = [python, *(["-m", "alembic"] if words[0] == "alembic" else []), *words[1:]]
+    if python and words[0] in ("python", "alembic", "yoyo"):
+        words = [python, *(["-m", words[0]] if words[0] != "python" else []), *words[1:]]
     else:
         program = _found(words[0], root, folder)
         if program is None:
@@ -326,6 +371,7 @@ def surroundings(
             kept[name] = scheme[1] + whole.removeprefix("postgresql")
     kept |= {
         "AUDITKIT_URL": plain,
+        "AUDITKIT_ADDRESS": plain.removeprefix("postgresql"),
         "DATABASE_URL": whole,
         "PGHOST": host,
         "PGPORT": port,

@@ -7,6 +7,7 @@ they can compute; their own command has to do it.
 from __future__ import annotations
 
 import hashlib
+import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from typing import Any
 
 from auditkit.catalog.sql import literal, quote
 from auditkit.history import checksums
+from auditkit.history.ledgers import own_tables
 from auditkit.history.migration import Migration
 
 __all__ = ["RECORDS", "Book", "Raw"]
@@ -87,12 +89,89 @@ def _django(table: str, migration: Migration) -> str:
     return f"INSERT INTO {table} (app, name, applied) VALUES ({literal(app)}, {literal(name)}, now())"
 
 
+def _script(table: str, migration: Migration) -> str:
+    """The name of a script as the ledger has those of others: what is compiled is recorded as .js, and .ts is its source."""
+    path = PurePosixPath(migration.path)
+    others = f"(SELECT coalesce(substring(name FROM '[.][cm]?[jt]s$'), '') FROM {table} ORDER BY name DESC LIMIT 1)"
+    return f"{literal(path.stem)} || coalesce({others}, {literal(path.suffix)})"
+
+
 def _knex(table: str, migration: Migration) -> str:
-    name = literal(PurePosixPath(migration.path).name)
     return (
         f"INSERT INTO {table} (name, batch, migration_time) "
-        f"SELECT {name}, coalesce(max(batch), 0) + 1, now() FROM {table}"
+        f"SELECT {_script(table, migration)}, coalesce(max(batch), 0) + 1, now() FROM {table}"
     )
+
+
+def _sequelize(table: str, migration: Migration) -> str:
+    return f"INSERT INTO {table} (name) SELECT {_script(table, migration)}"
+
+
+def _typeorm(table: str, migration: Migration) -> str:
+    """The name is the class's, which ends with the time."""
+    name = literal(migration.name + migration.version)
+    return f'INSERT INTO {table} ("timestamp", name) VALUES ({int(migration.version)}, {name})'
+
+
+def _node_pg_migrate(table: str, migration: Migration) -> str:
+    return f"INSERT INTO {table} (name, run_on) VALUES ({literal(PurePosixPath(migration.path).stem)}, now())"
+
+
+def _drizzle(table: str, migration: Migration) -> str:
+    """Up to 0.x a row is known by the time of its entry in the journal, since 1.0 by the folder's name."""
+    checksum = literal(hashlib.sha256(migration.raw).hexdigest())
+    if re.fullmatch(r"[0-9]{13,}", migration.version):
+        return f"INSERT INTO {table} (hash, created_at) VALUES ({checksum}, {migration.version})"
+    made = literal(f"{migration.version[:8]} {migration.version[8:14]}")
+    return (
+        f"INSERT INTO {table} (hash, created_at, name, applied_at) VALUES ({checksum}, "
+        f"(extract(epoch FROM to_timestamp({made}, 'YYYYMMDD HH24MISS') AT TIME ZONE 'UTC') * 1000)::bigint, "
+        f"{literal(migration.version)}, now())"
+    )
+
+
+def _refinery(table: str, migration: Migration) -> str:
+    """Checksums depend on the width of the column, as the tool was built."""
+    small, big = (literal(checksums.refinery_sized(migration, size)) for size in (4, 8))
+    width = f"(SELECT attlen FROM pg_attribute WHERE attrelid = {literal(table)}::regclass AND attname = 'version')"
+    return (
+        f"INSERT INTO {table} (version, name, applied_on, checksum) VALUES ({int(migration.version)}, "
+        f"{literal(migration.name)}, to_char(now() AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'), "
+        f"CASE {width} WHEN 8 THEN {big} ELSE {small} END)"
+    )
+
+
+def _postgres_migrations(table: str, migration: Migration) -> str:
+    checksum = next(iter(checksums.postgres_migrations(migration) or frozenset({""})))
+    return (
+        f"INSERT INTO {table} (id, name, hash) VALUES "
+        f"({int(migration.version)}, {literal(migration.name)}, {literal(checksum)})"
+    )
+
+
+def _liquibase(table: str, migration: Migration) -> str:
+    """A changeset of a file that is known keeps the path that the ledger has; without a checksum Liquibase adds it."""
+    file, name, author = migration.version.rsplit("::", 2)
+    found = checksums.liquibase(migration)
+    checksum = next((literal(c) for c in found or () if c.startswith("9:")), "NULL")
+    base = literal(PurePosixPath(file).name)
+    path = f"(SELECT max(filename) FROM {table} WHERE regexp_replace(filename, '^.*[/:]', '') = {base})"
+    return (
+        f"INSERT INTO {table} (id, author, filename, dateexecuted, orderexecuted, exectype, md5sum) "
+        f"SELECT {literal(name)}, {literal(author)}, coalesce({path}, {literal(file)}), now(), "
+        f"coalesce(max(orderexecuted), 0) + 1, 'EXECUTED', {checksum} FROM {table}"
+    )
+
+
+def _yoyo(table: str, migration: Migration) -> str:
+    return (
+        f"INSERT INTO {table} (migration_hash, migration_id, applied_at_utc) VALUES "
+        f"({literal(_yoyo_hash(migration.version))}, {literal(migration.version)}, now() AT TIME ZONE 'UTC')"
+    )
+
+
+def _yoyo_hash(version: str) -> str:
+    return hashlib.sha256(version.encode("utf-8", "replace")).hexdigest()
 
 
 def _flyway(table: str, migration: Migration) -> str:
@@ -122,7 +201,30 @@ RECORDS: dict[str, Callable[[str, Migration], str]] = {
     "django": _django,
     "knex": _knex,
     "flyway": _flyway,
+    "liquibase": _liquibase,
+    "drizzle": _drizzle,
+    "refinery": _refinery,
+    "postgres-migrations": _postgres_migrations,
+    "typeorm": _typeorm,
+    "sequelize": _sequelize,
+    "node-pg-migrate": _node_pg_migrate,
+    "yoyo": _yoyo,
 }
+
+
+def _stem(version: str, name: str) -> str:
+    """Which row names a file, whatever its ending and what stands after the number."""
+    stem = literal("_".join(filter(None, (version, name))))
+    ending = "regexp_replace(name, '[.]([cm]?[jt]s|sql)$', '')"
+    return f"regexp_replace({ending}, '^([0-9]+)[_-]', '\\1_') = {stem}"
+
+
+def _changeset(version: str, name: str) -> str:
+    file, *rest = version.rsplit("::", 2)
+    known = "::".join([PurePosixPath(file).name, *rest])
+    return f"concat_ws('::', regexp_replace(filename, '^.*[/:]', ''), id, author) = {literal(known)}"
+
+
 #: Tool → the condition that names the rows of one version; by default the column version.
 _FORGET: dict[str, Callable[[str, str], str]] = {
     "ecto": lambda version, name: f"version = {int(version)}",
@@ -133,9 +235,17 @@ _FORGET: dict[str, Callable[[str, str], str]] = {
     "django": lambda version, name: (
         f"app = {literal(version.partition('.')[0])} AND name = {literal(version.partition('.')[2])}"
     ),
-    "knex": lambda version, name: (
-        f"regexp_replace(name, '[.][a-z]+$', '') = {literal('_'.join(filter(None, (version, name))))}"
+    "knex": _stem,
+    "sequelize": _stem,
+    "node-pg-migrate": _stem,
+    "typeorm": lambda version, name: f'"timestamp" = {int(version)}',
+    "liquibase": _changeset,
+    "drizzle": lambda version, name: (
+        f"coalesce(to_jsonb(t) ->> 'name', created_at::text) = {literal(version)}"
     ),
+    "refinery": lambda version, name: f"version = {int(version)}",
+    "postgres-migrations": lambda version, name: f"id = {int(version)}",
+    "yoyo": lambda version, name: f"migration_id = {literal(version)}",
     "prisma": lambda version, name: f"migration_name = {literal(f'{version}_{name}' if name else version)}",
 }
 
@@ -162,12 +272,55 @@ class Book:
         """Whether SQL can record a migration there."""
         return self.tool in RECORDS
 
-    def record(self, migration: Migration) -> str:
-        """The statement that records *migration* as applied."""
-        return RECORDS[self.tool](self.table, migration)
+    @property
+    def tables(self) -> list[str]:
+        """The ledger, and beside it what its tool needs to find."""
+        own = sorted(self.own) if self.tool == "yoyo" else [self.name]
+        return [f"{quote(self.schema)}.{quote(name)}" for name in own]
 
-    def forget(self, version: str, name: str = "", file: Migration | None = None) -> str:
-        """The statement that takes a version out; *file* says what came before it, where only that is stored."""
+    @property
+    def furnish(self) -> str:
+        """What fills those beside the ledger; empty if that is not needed."""
+        if self.tool != "yoyo":
+            return ""
+        return f"INSERT INTO {quote(self.schema)}._yoyo_version (version, installed_at_utc) VALUES (2, now())"
+
+    @property
+    def own(self) -> set[str]:
+        """The names of all tables that the tool keeps for itself."""
+        record = {"tool": self.tool, "schema": self.schema, "table": self.name}
+        return {name.rpartition(".")[2] for name in own_tables(record)}
+
+    @property
+    def _log(self) -> str:
+        return f"{quote(self.schema)}._yoyo_log"
+
+    def _logged(self, operation: str, version: str) -> str:
+        """yoyo writes down what it did, too; else nobody could tell what was run from what was marked."""
+        if self.tool != "yoyo":
+            return ""
+        values = (_yoyo_hash(version), version, operation)
+        return (
+            f";\nINSERT INTO {self._log} (id, migration_hash, migration_id, operation, username, hostname, "
+            f"created_at_utc) SELECT gen::text, {', '.join(map(literal, values))}, session_user, "
+            "coalesce(host(inet_client_addr()), 'localhost'), now() AT TIME ZONE 'UTC' "
+            "FROM CAST(md5(random()::text || clock_timestamp()::text) AS uuid) AS gen"
+        )
+
+    def record(self, migration: Migration, *, ran: bool = False) -> str:
+        """The statements that record *migration* as applied; *ran*: it was run before them."""
+        text = RECORDS[self.tool](self.table, migration)
+        return text + self._logged("apply" if ran else "mark", migration.version)
+
+    def forget(
+        self, version: str, name: str = "", file: Migration | None = None, *, ran: bool = False
+    ) -> str:
+        """The statements that take a version out.
+
+        Args:
+            file: says what came before it, where only that is stored.
+            ran: what it did was taken back before.
+        """
         if self.tool == "alembic" and file is not None:
             parents = ", ".join(f"({literal(version)})" for version in file.depends)
             gone = f"DELETE FROM {self.table} WHERE version_num = {literal(version)}"
@@ -179,7 +332,8 @@ class Book:
             )
         named = _FORGET.get(self.tool)
         where = named(version, name) if named else f"version = {literal(version)}"
-        return f"DELETE FROM {self.table} WHERE {where}"
+        gone = f"DELETE FROM {self.table} AS t WHERE {where}"
+        return gone + self._logged("rollback" if ran else "unmark", version)
 
     @property
     def read(self) -> str:
@@ -204,9 +358,9 @@ class Book:
             f"WHERE d.refobjid = {literal(self.table)}::regclass AND d.deptype IN ('a', 'i')"
         )
 
-    def back(self, before: Raw, after: Raw, added: Sequence[tuple[str, str]]) -> str:
+    def back(self, before: Raw, after: Raw, added: Sequence[tuple[str, str]], *, ran: bool = False) -> str:
         """What takes back the change from *before* to *after*, which put the versions *added* there."""
         gone = [row for row in before if row not in set(after)]
         if self.tool == "golang-migrate":  # one row, always
             return ";\n".join([f"DELETE FROM {self.table}", *self.restore(before)])
-        return ";\n".join([*(self.forget(*each) for each in added), *self.restore(gone)])
+        return ";\n".join([*(self.forget(*each, ran=ran) for each in added), *self.restore(gone)])

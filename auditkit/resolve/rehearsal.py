@@ -16,12 +16,13 @@ from auditkit.errors import NotTheShadow, ToolFailed
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
 from auditkit.history.shadow.replayed import Step as Replayed
-from auditkit.history.shadow.running import OWN_OBJECTS, SCHEMA, Error, excerpt, execute
+from auditkit.history.shadow.running import OWN_OBJECTS, SCHEMA, Error, Ran, excerpt, execute
 from auditkit.history.shadow.scratch import Scratch
 from auditkit.history.split import first_word, split
 from auditkit.resolve import rows, script
 from auditkit.resolve.closing import Step, close
 from auditkit.resolve.effects import Effect, State, fingerprint, named, state_of
+from auditkit.resolve.observed import Unrepeatable, as_sql
 from auditkit.resolve.plan import PlanStep
 from auditkit.resolve.proof import MODES, RELATIONS, Shadow, Stage, Way
 from auditkit.resolve.records import Book, Raw
@@ -148,13 +149,15 @@ class Rehearsal:
         def own(delta: Delta) -> bool:
             side = before.get(*delta.key) or empty.get(*delta.key)
             parent = side.parent if side else None
-            return delta.key == ("schema", book.schema) or book.table in (delta.identity, parent)
+            return delta.key == ("schema", book.schema) or bool({delta.identity, parent} & {*book.tables})
 
         found = compare(empty, before, scope=Scope())
         found.deltas = [delta for delta in found if own(delta)]
         for step in close(empty, before, found):
             if error := execute(self.runner, step.sql.text):
                 self.notes.append(f"not rebuilt: {excerpt(step.sql.text, 80)}: {error.message}")
+        if book.furnish:
+            execute(self.runner, book.furnish)
 
     def look(self) -> Snapshot:
         found = self.shadow.look()
@@ -176,6 +179,7 @@ class Rehearsal:
         added: Sequence[tuple[str, str]] = (),
         renamed: bool = False,
         program: Replayed | None = None,
+        repeat: bool = False,
     ) -> None:
         """Run one step, and complete it with what was seen.
 
@@ -183,6 +187,7 @@ class Rehearsal:
             added: version and name of what it records.
             renamed: whether it may rename something.
             program: the migration, if it is a program: its own tool runs it.
+            repeat: take that back and do with its statements what it did; then these are the step.
 
         Raises:
             Stumbled: it failed.
@@ -195,8 +200,10 @@ class Rehearsal:
         names = {oid: str(row[0]) for oid, row in relations.items()}
         filled = rows.contents(self.runner) if self.with_rows else {}
         way = Way("", [])
-        if program is not None and (failed := self._by_tool(program)):
-            raise Stumbled(f"step {step.number} ({step.title}) fails: {failed}")
+        if program is not None:
+            ran = self._by_tool(step, program)
+            if repeat:
+                self._repeat(step, ran, raw)
         if self.raw() != raw:  # the tool has recorded it
             step.record = ""
         error = self._send(step.sql, step.record, step.transaction, way, names)
@@ -216,7 +223,7 @@ class Rehearsal:
         step.verify = [*named(step.changes)] or ["nothing that is compared changes"]
         self._way_back(step, before, renamed)
         if self.book and self.raw() != raw:
-            step.unrecord = self.book.back(raw, self.raw(), added)
+            step.unrecord = self.book.back(raw, self.raw(), added, ran=step.kind == "file")
         self.steps.append(step)
 
     def _send(
@@ -232,19 +239,54 @@ class Rehearsal:
             self.shadow.watch(way, names)
         return execute(self.runner, "COMMIT") if whole else None
 
-    def _by_tool(self, program: Replayed) -> str | None:
-        """Run a program with its tool, on this database alone; why it failed, if it did."""
+    def _repeat(self, step: PlanStep, ran: Ran, raw: Raw) -> None:
+        """Make of a program's statements the step's own, with everything as it was before it ran.
+
+        Raises:
+            Stumbled: they depend on more than the schema.
+        """
+        assert self.book
+        file = step.file
+        try:
+            step.sql = as_sql(ran.statements, ran.bound, self.book.own)
+        except Unrepeatable as why:
+            raise Stumbled(
+                f"{file} cannot be run without its tool: {why}; run it with the tool, then make the plan again"
+            ) from None
+        there = self.look()
+        first, known, rest = recognise(
+            there,
+            self.now,
+            self.stage.differences(there, self.now),
+            guess="rename" in step.sql.lower(),
+            again=lambda snapshot: self.stage.differences(snapshot, self.now),
+        )
+        back, whole = sql_of(first + close(known, self.now, rest))
+        texts = [f"DELETE FROM {self.book.table}", *self.book.restore(raw)] if self.raw() != raw else []
+        error = self._send(back, ";\n".join(texts), whole)
+        self.scratch.reset(self.runner)
+        if error:
+            raise Stumbled(f"{file}: what it does cannot be taken back in the rehearsal: {error.message}")
+
+    def _by_tool(self, step: PlanStep, program: Replayed) -> Ran:
+        """Run a program with its tool, on this database alone.
+
+        Raises:
+            Stumbled: it failed.
+        """
         assert program.code
         self.scratch.reset(self.runner)
         execute(self.runner, OWN_OBJECTS)
         try:
             ran = program.code.run(self.runner, self.reader, len(self.steps), program)
         except (NotTheShadow, ToolFailed) as error:
-            return str(error)
+            raise Stumbled(f"step {step.number} ({step.title}) fails: {error}") from None
         finally:
             self.scratch.reset(self.runner)
             execute(self.runner, f"DROP EVENT TRIGGER IF EXISTS {SCHEMA}_drop; DROP SCHEMA {SCHEMA} CASCADE")
-        return ran.failure.message if ran.failure else None
+        if ran.failure:
+            raise Stumbled(f"step {step.number} ({step.title}) fails: {ran.failure.message}")
+        return ran
 
     def _observe(
         self, step: PlanStep, way: Way, relations: dict[int, list[object]], filled: rows.Contents

@@ -78,6 +78,7 @@ class Ran:
         dropped: address of each object it dropped → the transaction that did.
         next: no later migration has an older transaction.
         whole: it ran in one transaction.
+        bound: the numbers of statements whose values were sent apart, as far as the tool's driver tells.
     """
 
     statements: list[Statement]
@@ -87,6 +88,7 @@ class Ran:
     dropped: dict[Address, int]
     next: int
     whole: bool
+    bound: frozenset[int] = frozenset()
 
     @property
     def sent(self) -> tuple[tuple[int, str], ...]:

@@ -149,8 +149,10 @@ def run(
     before = next_xid(reader)
     request = {"do": "apply", "step": number, "version": step.version, "text": step.sql, "stop": step.stop}
     answer = session.ask({**request, "path": str(session.place / (step.file or ""))})
-    statements = [Statement(text, line, 0, len(text)) for line, text, _ in answer["statements"]]
-    marks = [(xid, index) for index, (_, _, xid) in enumerate(answer["statements"]) if xid is not None]
+    sent = answer["statements"]
+    statements = [Statement(text, line, 0, len(text)) for line, text, *_ in sent]
+    marks = [(xid, index) for index, (_, _, xid, *_) in enumerate(sent) if xid is not None]
+    bound = frozenset(index for index, (*_, last) in enumerate(sent) if last is True)
     whole = not any(_WRITES.match(statements[index].text) for _, index in marks)
     if (error := answer.get("error")) is None:
         if next_xid(reader) == before and not answer.get("nothing"):
@@ -158,7 +160,8 @@ def run(
                 f"{code.tool} ran {step.version}, and nothing changed in the shadow database: it worked elsewhere, "
                 "or recorded nothing; run nothing more before you know where"
             )
-        return replace(after(runner, statements, None, marks, marked_since(runner, before)), whole=whole)
+        ran = after(runner, statements, None, marks, marked_since(runner, before))
+        return replace(ran, whole=whole, bound=bound)
     message = redact(error["message"])
     if error["outside"] and session.asked == 1:
         raise ToolFailed(

@@ -50,7 +50,8 @@ function closeAllOthers(work) {
   syncBuiltinESMExports();
 }
 
-/** What the tool sent while one migration ran: line, text, and a transaction id where no mark could be left. */
+/** What the tool sent while one migration ran: line, text, a transaction id where no mark could be left, and whether
+ * values were sent apart. */
 class Recorder {
   constructor(table) {
     this.table = table;
@@ -96,7 +97,8 @@ class Recorder {
       const text = typeof args[0] === "string" ? args[0] : args[0] && args[0].text;
       if (recorder.step === null || !text) return plain.apply(this, args);
       const line = recorder.lineNow() || recorder.within.getStore() || recorder.line || recorder.first;
-      const statement = [line, text, null];
+      const values = Array.isArray(args[1]) ? args[1] : args[0].values;
+      const statement = [line, text, null, Boolean(values && values.length)];
       const number = recorder.statements.push(statement) - 1;
       if (number === recorder.stop) return plain.call(this, FAIL, ...args.filter((item) => typeof item === "function"));
       const word = (NOT_WITHIN.exec(text) || [])[1];
