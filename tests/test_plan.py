@@ -231,6 +231,11 @@ def test_choices_are_made_on_the_command_line_or_in_the_file(drifted: tuple[Proj
         "not offered: left: unexpected: index public.by_email",
         f"not offered: decide about {made} (manual_change): --resolve {made}=pull|revert|accept",
     ]
+    (late,) = re.findall(r"(f-\w+)  push", first.out)
+    caught_up = here.run("plan", "production", "--resolve", f"{late}=reconcile")
+    assert caught_up.code == 0, caught_up.err
+    assert "ALTER TABLE public.people ADD COLUMN name" in caught_up.out
+    assert "Record 20260105100000 as applied: what it makes is there now" in caught_up.out
     wrong = here.run("plan", "production", "--resolve", f"{made}=push")
     assert (wrong.code, wrong.out) == (2, "")
     assert wrong.err == (
@@ -250,19 +255,26 @@ def test_what_only_the_ledger_has_becomes_a_file(tmp_path: Path, databases: Call
             "insert into supabase_migrations.schema_migrations values ('20260201000000', %s, 'branch')",
             [[branch]],
         )
+        connection.execute("create view public.lost as select 2 as x")
+        connection.execute(
+            "insert into supabase_migrations.schema_migrations values ('20260202000000', null, 'lost')"
+        )
         connection.execute(
             "update pg_index set indisvalid = false where indexrelid = 'public.notes_person'::regclass"
         )
     here.settings({"production": production})
-    first = here.run("plan", "production")
+    first = here.run("plan", "production", "--json")
     assert first.code == 1
-    (unknown,) = re.findall(r"decide about (f-\w+) \(unknown_migration\)", first.err)
-    answer = here.run("plan", "production", "--resolve", f"{unknown}=pull", "--json")
+    unknown = [f["id"] for f in first.json["findings"] if f["cause"] == "unknown_migration"]
+    pull = [word for each in unknown for word in ("--resolve", f"{each}=pull")]
+    answer = here.run("plan", "production", *pull, "--json")
     assert answer.code == 0, answer.err
     note, *rest = answer.json["steps"]
     assert note["writes"] == {"supabase/migrations/20260201000000_branch.sql": f"{branch};\n"}
-    assert [step["kind"] for step in rest] == ["sql"]
+    assert [step["kind"] for step in rest] == ["sql", "ledger", "ledger"]
+    (file,) = rest[1]["writes"]
+    assert rest[2]["title"] == f"Forget 20260202000000_lost, which has no file: {file} has what stays"
     assert "notes_person" in rest[0]["sql"]
-    assert answer.err == (
-        "note: public.notes_person was not valid, and nothing makes it so again: a rollback stops there\n"
-    )
+    assert answer.err.splitlines()[1:] == [
+        "note: public.notes_person was not valid, and nothing makes it so again: a rollback stops there"
+    ]

@@ -31,6 +31,7 @@ from auditkit.history.shadow import replay
 from auditkit.history.shadow.code import Code, code_of, step_of, text_of
 from auditkit.history.shadow.replayed import digest_of
 from auditkit.history.shadow.scratch import Scratch
+from auditkit.history.split import first_word, split
 from auditkit.history.states import HistoryMatrix, states
 from auditkit.progress import Tell, silent
 from auditkit.resolve import script
@@ -221,6 +222,17 @@ def tool_of(migrations: Migrations, settings: Settings) -> tuple[Code | None, Co
     return code, commands_of(migrations.project, folder=folder, ini=ini, python=python)
 
 
+#: What a statement begins with that may change rows.
+_ON_ROWS = frozenset(
+    {"insert", "update", "delete", "merge", "truncate", "copy", "with", "select", "do", "call"}
+)
+
+
+def _changes_rows(sql: str) -> bool:
+    words = (s.text[first_word(s.text) :].split(None, 1) for s in split(sql))
+    return any(bool(each) and each[0].lower() in _ON_ROWS for each in words)
+
+
 def _keys(finding: Finding) -> set[Key]:
     return {*finding.objects, *(key for d in finding.deltas for key in (d.key, *d.children))}
 
@@ -344,19 +356,29 @@ class _Planning:
             try:
                 self._attempt(made, revert_first, with_rows)
             except Stumbled as error:
-                problems.append(str(error))
+                problems.append(self._advised(str(error)))
                 continue
             if made.proof["proven"]:
                 break
         if not made.proof:
             made.proof = {"proven": False, "ran": True}
-            made.not_offered = [*dict.fromkeys(problems)]
+            made.not_offered = [
+                *{re.sub(r"^step \d+ ", "", each): each for each in reversed(problems)}.values()
+            ]
         elif made.proof["proven"] and problems and not made.proof["with_rows"]:
             made.notes.append(f"with rows like those of the rehearsal: {problems[0]}")
         if not made.proof["proven"] and not made.not_offered:
             made.not_offered = self._why(made)
         made.proof["seconds"] = round(time.monotonic() - started, 1)
         return made
+
+    def _advised(self, problem: str) -> str:
+        """Why a step failed, and what can be done if it is a migration that comes too late."""
+        for finding in self._with("push"):
+            file = self._file(finding)
+            if file is not None and f"(Apply {file.path})" in problem:
+                return f"{problem}; what it makes can be made by new SQL instead: --resolve {finding.id}=reconcile"
+        return problem
 
     def _strategies(self) -> list[tuple[bool, bool]]:
         orders = [True, False] if self._pending() and self._with("revert", "reconcile") else [True]
@@ -445,6 +467,10 @@ class _Planning:
     def _excused(self) -> list[Finding]:
         return self._with("accept", "none")
 
+    def _left_pending(self) -> list[Finding]:
+        """What was recorded and never run, and is only to be pending again."""
+        return [f for f in self._with("repair") if f.cause == "recorded_not_applied"]
+
     def _pending(self) -> list[Migration]:
         """The files to run, in their order: what is pending, and what was recorded and never run."""
         if self._unrecorded():
@@ -455,6 +481,7 @@ class _Planning:
             if f.entry
             and (
                 f in self._excused()
+                or (f.cause == "missing_migration" and f in self._with("reconcile"))
                 or f.cause in ("applied_not_recorded", "restamped", "rebaselined", "partial_apply")
             )
         }
@@ -486,7 +513,9 @@ class _Planning:
                 self._pushes(shadow)
                 self._reconciles(shadow)
                 self._late_records(shadow)
+                self._caught_up(shadow)
                 drafts, goal = self._pulls(shadow)
+                self._replaced(shadow, drafts)
                 left = self._left(shadow, goal)
                 left += self._ledger_left(shadow, drafts)
                 left_back = shadow.go_back()
@@ -557,7 +586,7 @@ class _Planning:
         for finding in self._with("push", "repair", "reconcile") if book else ():
             assert book
             entry, file = finding.entry, self._file(finding)
-            if finding.cause == "recorded_not_applied" and entry:
+            if finding.cause == "recorded_not_applied" and entry and finding not in self._with("reconcile"):
                 self._ledger(
                     shadow,
                     f"Forget that {entry.label} was applied: it was not",
@@ -633,6 +662,26 @@ class _Planning:
                     [self._records(file)],
                 )
 
+    def _caught_up(self, shadow: Rehearsal) -> None:
+        """What cannot be run any more, since later migrations changed what it stands on, is recorded as if it had been."""
+        for finding in self._with("reconcile") if self.book else ():
+            file = self._file(finding)
+            if finding.cause != "missing_migration" or file is None:
+                continue
+            assert self.book
+            self._ledger(
+                shadow,
+                f"Record {file.version} as applied: what it makes is there now",
+                finding,
+                [self.book.record(file)],
+                [(file.version, file.name)],
+                [self._records(file)],
+            )
+            if file.sql is None or _changes_rows(file.sql):
+                shadow.steps[-1].hazards.append(
+                    f"NOT_RUN: {file.path} is not run, so rows that it would change are not changed"
+                )
+
     def _about(self, findings: Sequence[Finding]) -> Callable[[set[Key]], list[str]]:
         return lambda keys: [f.id for f in findings if _keys(f) & keys] or [f.id for f in findings]
 
@@ -702,7 +751,8 @@ class _Planning:
 
     def _untouched(self) -> Callable[[Delta], bool]:
         """Whether a difference stays: of what is accepted, pulled, or not decided about."""
-        stay = {key for finding in self._with("accept", "none", "pull") for key in _keys(finding)}
+        left = (*self._with("accept", "none", "pull"), *self._left_pending())
+        stay = {key for finding in left for key in _keys(finding)}
         act = {key for finding in self._with("push", "reconcile", "revert") for key in _keys(finding)}
         return lambda d: d.key in stay - act
 
@@ -770,6 +820,25 @@ class _Planning:
         self.pulled = made
         return drafts, result.final
 
+    def _replaced(self, shadow: Rehearsal, drafts: Sequence[Draft]) -> None:
+        """What was run and has no file is forgotten once a file has what it did."""
+        written = [finding.id for finding, _ in self.fetched]
+        for finding in self._with("pull") if self.book else ():
+            entry = finding.entry
+            if finding.cause != "unknown_migration" or finding.id in written or entry is None:
+                continue
+            assert self.book
+            file = drafts[-1].migration.path if drafts else ""
+            self._ledger(
+                shadow,
+                f"Forget {entry.label}, which has no file: "
+                + (f"{file} has what stays" if file else "nothing is there that the files lack"),
+                finding,
+                [self.book.forget(entry.version, entry.name)],
+                [],
+                [self._forgets(entry.version)],
+            )
+
     def _text(self, path: str) -> str:
         return (self.migrations.project.root / path).read_text("utf-8")
 
@@ -780,8 +849,9 @@ class _Planning:
     # --- what is left -----------------------------------------------------------------------------------------------
 
     def _left(self, shadow: Rehearsal, goal: Snapshot) -> list[str]:
-        """What still differs from the goal, and was neither accepted nor, for a push, there before."""
-        stay: set[Key] = {key for f in self._with("accept") for key in _keys(f)}
+        """What still differs from the goal, and was neither accepted, nor left to the migration tool, nor, for a push,
+        there before."""
+        stay: set[Key] = {key for f in (*self._with("accept"), *self._left_pending()) for key in _keys(f)}
         if self.only_push:
             stay |= {key for f in self._excused() for key in _keys(f)}
         found = self._to_migrations(goal, shadow.now)
@@ -797,6 +867,7 @@ class _Planning:
         matrix = states(more, {self.name: history})
         excused = {f.entry.version for f in self._excused() if f.entry}
         excused |= {f.culprit.version for f in self._excused() if f.culprit}
+        excused |= {f.entry.version for f in self._left_pending() if f.entry}
         wrong = {"pending", "failed", "unknown", "restamped"}
         return [
             f"the ledger: {row.version} {row.name} is {row.states[self.name]}"

@@ -273,7 +273,9 @@ def _retype(change: Change, every: str, name: str) -> list[Sql]:
     using = "" if change.only("collation") else conversion(name, change.was("type"), new)
     if change.only("type") and _wider(str(change.was("type")), new):
         return [Sql(f"{every} TYPE {new}{collate}{using}")]
-    hazards = [_REWRITES, Hazard("MAY_FAIL_ON_DATA", f"values that are no {new}")]
+    hazards = [_REWRITES]
+    if not _holds_all(str(change.was("type")), new):
+        hazards.append(Hazard("MAY_FAIL_ON_DATA", f"values that are no {new}"))
     if using and _loses(_bare(change.was("type")), _bare(new)):
         hazards.append(Hazard("DELETES_DATA", f"what {new} cannot hold"))
     elif _narrower(str(change.was("type")), new):
@@ -281,10 +283,20 @@ def _retype(change: Change, every: str, name: str) -> list[Sql]:
     return [Sql(f"{every} TYPE {new}{collate}{using}", tuple(hazards))]
 
 
+#: Numbers, each of which the next one holds as well.
+_EXACT = ("smallint", "integer", "bigint", "numeric")
+
+
+def _holds_all(before: str, after: str) -> bool:
+    """Whether every value of a type is one of another type, too; *after* with its modifier, which may be too small."""
+    if before in _EXACT and after in _EXACT:
+        return _EXACT.index(before) <= _EXACT.index(after)
+    return after == "text"
+
+
 def _loses(before: str, after: str) -> bool:
     """Whether a conversion can drop a part of the value without failing."""
-    order = ["smallint", "integer", "bigint", "numeric"]
-    if before in order and after in order:
+    if before in _EXACT and after in _EXACT:
         return False  # too large a value fails; numeric has its own word below
     lossy = (
         (_NUMBERS - {"smallint", "integer", "bigint"}, {"smallint", "integer", "bigint", "boolean", "real"}),

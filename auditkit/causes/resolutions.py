@@ -43,12 +43,12 @@ class Choice:
 
 CHOICES: dict[str, Choice] = {
     "manual_change": Choice("pull", ("revert", "accept", "none"), "environment"),
-    "missing_migration": Choice("push", ("accept", "none"), "migrations"),
+    "missing_migration": Choice("push", ("reconcile", "accept", "none"), "migrations"),
     "unknown_migration": Choice("none", ("pull", "revert", "accept"), "person"),
     "out_of_order": Choice("reconcile", ("accept", "none"), "migrations"),
     "edited_after_apply": Choice("reconcile", ("accept", "none"), "person"),
     "applied_not_recorded": Choice("repair", ("accept", "none"), "environment"),
-    "recorded_not_applied": Choice("push", ("repair", "accept", "none"), "migrations"),
+    "recorded_not_applied": Choice("push", ("repair", "reconcile", "accept", "none"), "migrations"),
     "partial_apply": Choice("reconcile", ("accept", "none"), "migrations"),
     "restamped": Choice("repair", ("accept", "none"), "migrations"),
     "rebaselined": Choice("repair", ("accept", "none"), "migrations"),
