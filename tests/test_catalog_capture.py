@@ -230,7 +230,9 @@ def test_following_touched_rows_keeps_facts_current(home: Server) -> None:
                 execute(home.conninfo("followed"), change.replace("every", "followed"))
                 rows = touched(reader, range(row[0], row[0] + 20))
                 assert rows, change
-                again = {fact.key: fact for fact in read_facts(reader, touched=rows).facts}
+                there = {fact.oid for fact in known.values() if fact.anchor in rows.anchors}
+                reading = read_facts(reader, touched=rows, known=there)
+                again = {fact.key: fact for fact in reading.facts}
                 gone = {k for k, f in known.items() if f.anchor in rows.anchors and f.kind in rows.kinds}
                 known = {k: f for k, f in known.items() if k not in gone} | again
                 full = {fact.key: fact for fact in read_facts(reader).facts}

@@ -20,7 +20,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from itertools import compress, pairwise
+from itertools import chain, compress, pairwise, repeat
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
@@ -51,6 +51,7 @@ _LARGE = 1_000_000
 
 _LOCK_TIMEOUT = "55P03"
 _OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
+_NUMBERS = frozenset((1005, 1011, 1028))  # arrays of smallint, xid and oid
 _PLAIN = re.compile("[a-z_][a-z0-9_]*").fullmatch
 #: Identity, schema and kind of a parent that is not there.
 _NOBODY: tuple[str | None, str | None, str] = (None, None, "")
@@ -189,6 +190,28 @@ class _Result:
     error: psycopg.Error | None = None
     definitions: dict[int, str | None] = field(default_factory=dict)
 
+    @property
+    def packed(self) -> bool:
+        """Whether a row stands for several objects."""
+        return bool(self.rows) and self.types[self.names.index("oid")] in _NUMBERS
+
+    def each(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """A column that is no attribute, with one value per object of *rows*."""
+        place = self.names.index(name)
+        values = [*map(itemgetter(place), rows)]
+        if not self.packed:
+            return values
+        if self.types[place] in _NUMBERS:
+            return [*map(int, ",".join(value[1:-1] for value in values).split(","))]
+        if self.types[place] == _TEXT_ARRAY:
+            return [*chain.from_iterable(map(acl.array, values))]
+        return [*chain.from_iterable(map(repeat, values, self.sizes(rows)))]
+
+    def sizes(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
+        """How many objects each of packed *rows* stands for."""
+        place = self.names.index("oid")
+        return [row[place].count(",") + 1 for row in rows]
+
 
 class _Quoted(dict[str, str]):
     """Name → quote_ident(name), without asking the server a hundred thousand times."""
@@ -217,6 +240,7 @@ class _Server:
     types: dict[tuple[int, int], str] = field(default_factory=dict)
     plans_kept: bool = False  # prepared statements keep their first plan: planning takes longer than running
     prepared: dict[str, str] = field(default_factory=dict)  # statement → its name on the server
+    cursor: psycopg.Cursor[Any] | None = None  # for those: to make one takes a while
 
 
 _SERVERS: WeakKeyDictionary[Connection, _Server] = WeakKeyDictionary()
@@ -250,7 +274,8 @@ def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
 
     cursor = connection.cursor()
     cursor.adapters.register_loader(_TEXT_ARRAY, TextLoader)
-    cursor.adapters.register_loader(_ACL, TextLoader)
+    for array_type in (_ACL, *_NUMBERS):
+        cursor.adapters.register_loader(array_type, TextLoader)
     return cursor
 
 
@@ -276,8 +301,8 @@ def _run_prepared(connection: Connection, statements: Sequence[Statement]) -> li
 
     A pipeline sends six messages for each statement, which takes longer than to run one for a few objects.
     """
-    prepared = _server(connection).prepared
-    calls = []
+    server = _server(connection)
+    prepared, calls = server.prepared, []
     for sql, parameters in statements:
         if sql not in prepared:
             places = {name: f"${i}" for i, name in enumerate(parameters or (), 1)}
@@ -286,7 +311,8 @@ def _run_prepared(connection: Connection, statements: Sequence[Statement]) -> li
             prepared[sql] = name
         values = ", ".join(f"'{value}'" for value in (parameters or {}).values())
         calls.append(f"EXECUTE {prepared[sql]} {values and f'({values})'}")
-    cursor = _cursor(connection).execute("; ".join(calls), prepare=False)
+    cursor = server.cursor = server.cursor or _cursor(connection)
+    cursor.execute("; ".join(calls), prepare=False)
     results = [_result(cursor)]
     while cursor.nextset():
         results.append(_result(cursor))
@@ -384,7 +410,6 @@ class _Builder:
         self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
         self.waiting: list[tuple[Kind, _Result, list[tuple[Any, ...]]]] = []
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
-        self.undefined: dict[str, set[int]] = defaultdict(set)  # what has no definition of its own
         self.handed_out: Counter[str] = Counter()
         self._shared: dict[Any, Any] = {}
         self._lock = threading.Lock()
@@ -397,48 +422,53 @@ class _Builder:
             if len(group) == 1:
                 self._add(group[0], result, result.rows)
                 return
-            by_kind: dict[str | None, list[tuple[Any, ...]]] = defaultdict(list)
-            if "kind" in result.names:
-                place = result.names.index("kind")
-                for row in result.rows:
-                    by_kind[row[place]].append(row)
-            else:
-                place = result.names.index("oid")
-                known = self.names[group[0].parent_catalog]
-                kind_of = {oid: f"{relation} column" for oid, (_, _, relation) in known.items()}
-                kinds = [*map(kind_of.get, map(itemgetter(place), result.rows))]
-                by_kind = {
-                    name: [*compress(result.rows, map(name.__eq__, kinds))] for name in {*kinds} - {None}
-                }
-                if None in kinds:
-                    self.report.torn.add("the relation of a column")
+            by_kind: dict[str, list[tuple[Any, ...]]] = defaultdict(list)
+            place = result.names.index("kind")
+            for row in result.rows:
+                by_kind[row[place]].append(row)
             for kind in group:
                 if kind.name in by_kind:
                     self._add(kind, result, by_kind[kind.name])
 
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
-        count, share = len(rows), self._shared.setdefault
-        columns: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
-        if kind.shares_definitions and not self.apart(kind):
-            columns["definition"] = [*map(result.definitions.get, columns["oid"])]
-        empty: list[Any] = [None] * count
-        oids, subids = columns["oid"], columns.get("subid", [0] * count)
+        share = self._shared.setdefault
+        own: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
+        columns = own
+        if result.packed:
+            columns = {name: result.each(name, rows) for name in own if not is_attribute(name)}
+        if kind.shares_definitions and "definition" not in own:
+            own["definition"] = [*map(result.definitions.get, own["oid"])]
+        oids = columns["oid"]
+        empty: list[Any] = [None] * len(oids)
+        subids = columns.get("subid", [0] * len(oids))
+        attributes = [name for name in own if is_attribute(name)]
+        codes = dict(zip(result.names, result.types, strict=True))
+        spec = [(name, codes.get(name, 0)) for name in attributes]
         if kind.ordinal:
-            columns[kind.ordinal] = _ranks(oids, subids)
+            spec.append((kind.ordinal, 0))
             columns.setdefault("parent", oids)
-        attributes = [name for name in columns if is_attribute(name)]
         if kind.name not in self.tables:
-            codes = dict(zip(result.names, result.types, strict=True))
-            self.specs[kind.name] = [(name, codes.get(name, 0)) for name in attributes]
-            own = (*attributes, "definition") if self.apart(kind) else tuple(attributes)
-            self.tables[kind.name] = Table(kind.name, own + COMMON)
+            self.specs[kind.name] = spec
+            names_ = [name for name, _ in spec] + ["definition"] * self.apart(kind)
+            self.tables[kind.name] = Table(kind.name, (*names_, *COMMON))
             self.raw[kind.name] = []
         table, start = self.tables[kind.name], len(self.tables[kind.name])
-        if any(None in columns.get(name, ()) for name in kind.never_null):
+        if any(None in own.get(name, ()) for name in kind.never_null):
             self.report.torn.add(f"{kind.name} definitions")
-        raw = [columns[name] for name in attributes]
-        raw += [columns.get(name, empty) for name in ("typmod", "acl_type", "acl_owner")]
-        self.raw[kind.name] += [share(row, row) for row in zip(*raw, strict=True)]
+        nothing = [None] * len(rows)
+        shown = [*zip(*(own[name] for name in attributes), strict=True)] if attributes else [()] * len(rows)
+        about = [*zip(*(own.get(name, nothing) for name in ("typmod", "acl_type", "acl_owner")), strict=True)]
+        if kind.ordinal:
+            # Which row, and which place among its siblings: of those there are few, however many columns there are.
+            which: Iterable[int] = range(len(rows))
+            if result.packed:
+                which = chain.from_iterable(map(repeat, which, result.sizes(rows)))
+            places = [*zip(which, _ranks(oids, subids), strict=True)]
+            made = {(n, rank): (*shown[n], rank, *about[n]) for n, rank in {*places}}
+            made = {place: share(row, row) for place, row in made.items()}
+            self.raw[kind.name] += map(made.__getitem__, places)
+        else:
+            self.raw[kind.name] += [share(row, row) for row in map(tuple.__add__, shown, about)]
 
         known = self.names[kind.parent_catalog]
         names = columns.get("name", empty)
@@ -475,8 +505,6 @@ class _Builder:
             self.report.torn.add(f"{kind.name} names")
             identities = [identity or "?" for identity in identities]
 
-        if kind.shares_definitions and self.apart(kind):
-            self.undefined[kind.name].update(compress(oids, [head is None for head in columns["head"]]))
         table.identities += identities
         table.names += map(share, names, names)
         table.schemas += schemas
@@ -504,8 +532,8 @@ class _Builder:
         found: set[int] = set()
         for name in ("parent", "origin", "oid" if group[0].ordinal and "parent" not in result.names else ""):
             if name in result.names:
-                place = result.names.index(name)
-                found.update(p for row in result.rows if type(p := row[place]) is int and p not in known)
+                values = result.each(name, result.rows)
+                found.update(value for value in values if type(value) is int and value and value not in known)
         return found
 
     def types_used(self) -> set[tuple[int, int]]:
@@ -526,20 +554,15 @@ class _Builder:
         jobs = []
         for name, table in self.tables.items():
             if self.apart(KINDS[name]):
-                wanted = [
-                    oid for oid in table.oids[self.handed_out[name] :] if oid not in self.undefined[name]
-                ]
+                wanted = table.oids[self.handed_out[name] :]
                 for i in range(0, len(wanted), VIEWS_PER_STATEMENT):
-                    jobs.append((KINDS[name], wanted[i : i + VIEWS_PER_STATEMENT]))
+                    jobs.append((KINDS[name], [*wanted[i : i + VIEWS_PER_STATEMENT]]))
                 self.handed_out[name] = len(table)
         return jobs
 
     def apart(self, kind: Kind) -> bool:
-        """Whether definitions are asked for once the rows are known.
-
-        Finding out which ones read alike pays where there are many, not for what one migration touched.
-        """
-        return bool(kind.definition) and (self.only is not None or not kind.shares_definitions)
+        """Whether definitions are asked for once the rows are known, in short statements: to get one takes locks."""
+        return bool(kind.definition) and self.only is None and not kind.shares_definitions
 
     def finish(
         self,
@@ -687,11 +710,13 @@ def _read(
     groups: Sequence[list[Kind]],
     *,
     only: Collection[int] | None = None,
+    known: Collection[int] = (),
     helpers: Sequence[Connection] = (),
     slices: Sequence[tuple[int, int]] = (),
 ) -> tuple[_Builder, Callable[[], dict[str, Table]], _Report]:
     """Read the kinds of *groups*; with *slices* in portions, by *connection* and its *helpers* at once.
 
+    With *only* what has these oids or anchors; *known* are oids that are likely to be among it.
     Returns what was read, and a function that completes it, for which the server is not needed any more.
     """
     server = _server(connection)
@@ -701,10 +726,18 @@ def _read(
     desk = ThreadPoolExecutor(1)  # has no thread before it has work
     added: list[Future[None]] = []
     restricted = only is not None
-    parameters = extra = {"only": _oids(only)} if only is not None else None
+    # 0 stands for what is cluster-wide, and is no condition: those are read together.
+    parameters = {"only": _oids(oid for oid in only if oid)} if only is not None else None
 
     def statement(group: Sequence[Kind], portion: tuple[int, int] | None = None) -> Statement:
-        return render(group[0].query, server.version, only=restricted, slice=portion), parameters
+        query = render(group[0].query, server.version, only=restricted, slice=portion)
+        if restricted and group[0].definition:
+            # Nobody waits for our locks, and to find out which ones read alike pays where there are many.
+            text = f"{group[0].definition}(q.oid)"
+            if group[0].shares_definitions:
+                text = f"CASE WHEN q.head IS NOT NULL THEN {text} END"
+            query = f"SELECT q.*, {text} AS definition FROM ({query}) AS q"
+        return query, parameters
 
     def take(
         group: Sequence[Kind],
@@ -712,7 +745,7 @@ def _read(
         session: Connection = connection,
         portion: tuple[int, int] | None = None,
     ) -> None:
-        if not builder.apart(group[0]):
+        if not restricted:
             result = _defined(session, group[0], result, report)
         if result.error is not None and result.error.sqlstate == _LOCK_TIMEOUT:
             result = _around_locks(session, server, group, portion, report)
@@ -738,6 +771,14 @@ def _read(
         for group in groups:
             take(group, _run(session, [statement(group, portion)])[0], session, portion)
 
+    def notes(on: Collection[int]) -> list[Statement]:
+        parameters = {"only": _oids(on)} if restricted else None
+        return [(render(sql, server.version, only=restricted), parameters) for sql in (_COMMENTS, _MEMBERS)]
+
+    noted = {*(only or ()), *known}
+    about = notes(noted)
+    if server.reads_roles and any(kind.name == "role" for group in groups for kind in group):
+        about.append(("SELECT oid, xmin FROM pg_authid", None))
     if slices:
         sessions = (connection, *helpers)
         big = [group for group in groups if "{slice " in group[0].query]
@@ -755,39 +796,31 @@ def _read(
         jobs += [partial(_deparse, jobs=[job], builder=builder) for job in builder.deparse_jobs()]
         _share_out([*jobs, partial(read, rest)], sessions)
         _wait(added)
+        results = _run(connection, about)
     else:
-        for group, result in zip(
-            groups, _run(connection, [statement(g) for g in groups], prepare=restricted), strict=True
-        ):
+        results = _run(connection, [*map(statement, groups), *about], prepare=restricted)
+        for group, result in zip(groups, results, strict=False):
             take(group, result)
-
-    if restricted:
+        results = results[len(groups) :]
         seen = {oid for table in builder.tables.values() for oid in (*table.oids, *table.anchors)}
-        extra = {"only": _oids(seen)}
-    statements: list[Statement] = [
-        (render(_COMMENTS, server.version, only=restricted), extra),
-        (render(_MEMBERS, server.version, only=restricted), extra),
-    ]
+        if restricted and not seen <= noted:
+            results[:2] = _run(connection, notes(seen), prepare=True)
+
     if pairs := builder.types_used() - server.types.keys():
         types, typmods = zip(*pairs, strict=True)
-        statements.append((_TYPES, {"types": _oids(types), "typmods": _oids(typmods)}))
-    if "role" in builder.tables and server.reads_roles:
-        statements.append(("SELECT oid, xmin FROM pg_authid", None))
-    # Where nobody else writes, nobody waits for our locks: all in one round trip.
-    portions = builder.deparse_jobs()
-    texts = [_deparsing(*portion) for portion in portions] if restricted else []
-    results = _run(connection, [*statements, *texts], prepare=restricted)
-    for result in results[: len(statements)]:
+        query = {"types": _oids(types), "typmods": _oids(typmods)}
+        results += _run(connection, [(_TYPES, query)], prepare=restricted)
+    for result in results:
         if result.error is not None:
             raise result.error
-    comments, members, *more = results[: len(statements)]
-    names = {(t, m): text for t, m, text in more.pop(0).rows} if pairs else {}
-    for result in more:
-        writers = dict(result.rows)
+    comments, members, *more = results
+    names = {(t, m): text for t, m, text in more.pop().rows} if pairs else {}
+    if more and "role" in builder.tables:
+        writers = dict(more[0].rows)
         builder.tables["role"].xmins = array(
             "I", [writers.get(oid, 0) for oid in builder.tables["role"].oids]
         )
-    _deparse(connection, portions, builder, results[len(statements) :])
+    _deparse(connection, builder.deparse_jobs(), builder)
     server.types.update((pair, text) for pair, text in names.items() if pair[0] < 16384)
     return builder, partial(builder.finish, server.types | names, comments.rows, members.rows), report
 
@@ -868,14 +901,12 @@ def _deparse(
     session: Connection,
     jobs: Sequence[tuple[Kind, list[int]]],
     builder: _Builder,
-    results: Sequence[_Result] = (),
 ) -> None:
-    """Fetch the texts that take locks, in short statements, unless *results* holds them; what stays locked is
-    named, not waited for."""
+    """Fetch the texts that take locks, in short statements; what stays locked is named, not waited for."""
     if not jobs:
         return
 
-    results = results or _run(session, [_deparsing(*job) for job in jobs], locking=True)
+    results = _run(session, [_deparsing(*job) for job in jobs], locking=True)
     for (kind, oids), result in zip(jobs, results, strict=True):
         texts = builder.definitions[kind.name]
         texts.update((row[0], row[1]) for row in result.rows)
@@ -1222,6 +1253,7 @@ def read_facts(
     relations: Collection[int] | None = None,
     *,
     touched: Touched | None = None,
+    known: Collection[int] = (),
 ) -> Reading:
     """Facts as they are now, without a guard: for databases nobody else writes to.
 
@@ -1232,6 +1264,7 @@ def read_facts(
             among them are read, and cluster-wide ones (roles, memberships, settings: anchor 0).
         touched: read what these rows are part of: like ``relations=touched.anchors``, and only the kinds that
             can have changed.
+        known: oids of what is likely to be read: what was there with such an anchor. Saves a round trip.
 
     Raises:
         Unreadable: a query failed.
@@ -1242,7 +1275,7 @@ def read_facts(
         relations = touched.anchors
         kinds = touched.kinds if kinds is None else touched.kinds.intersection(kinds)
     groups = _groups(server.version, frozenset(KINDS if kinds is None else kinds))
-    builder, finish, report = _read(connection, groups, only=relations)
+    builder, finish, report = _read(connection, groups, only=relations, known=known)
     if report.not_checked:
         first = report.not_checked[0]
         raise Unreadable(f"{first['what']} cannot be read: {first['why']}")

@@ -15,10 +15,13 @@ comparing, saving and reporting know no kind. What an entry's query must return 
 ``anchor``           oid it is read again with: the table of a constraint (default: its own; 0: cluster-wide)
 ``like_…`` ``head``  what the text of ``Kind.definition`` depends on, and what it begins with: rows which agree in the
                      former are deparsed once. A row whose ``head`` is NULL has no definition
-``kind``             name of the kind, when several kinds share one query (of columns it follows from the parent's)
+``kind``             name of the kind, when several kinds share one query
 ``typmod``           completes an attribute of SQL type ``oid``, which always means a data type
 ``acl_type``         letter for ``acldefault()``, where it depends on the row
 all other columns    attributes; **every attribute is compared**
+
+Where ``oid`` is an array, so are ``subid``, ``xmin``, ``name`` … (0 for none): the row then stands for as many objects,
+all alike in their attributes.
 
 Attributes are text, integers, booleans, NULL and text arrays (``oid`` means a type, ``aclitem[]`` grants), so that
 equality never forgets one. Comments and security labels are laid over all kinds when they are read.

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditkit.history import formatted
+from auditkit.history.migration import stamp
 
-__all__ = ["LAYOUTS", "SCRIPT", "Layout", "identify", "is_down", "numbers", "stamp"]
+__all__ = ["LAYOUTS", "SCRIPT", "Layout", "identify", "is_down", "numbers"]
 
 
 @dataclass(frozen=True)
@@ -243,12 +244,6 @@ def identify(layout: Layout, local: str) -> tuple[str, str] | None:
     if layout.tool == "alembic":
         version, _, name = name.partition("_")
     return (version, name) if version else (name, "")
-
-
-def stamp(name: str) -> tuple[str, str]:
-    """Split ``20240131120000_add_users`` into version and name; without digits it is all version."""
-    match = re.fullmatch(r"([0-9]+)[_-](.*)", name)
-    return (match[1], match[2]) if match else (name, "")
 
 
 def is_down(local: str) -> bool:

@@ -14,8 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from auditkit.history import checksums
-from auditkit.history.layouts import stamp
-from auditkit.history.migration import Migrations
+from auditkit.history.migration import Migrations, stamp
 
 if TYPE_CHECKING:
     import psycopg

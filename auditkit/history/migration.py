@@ -7,20 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import overload
+from typing import TYPE_CHECKING, overload
 
-from auditkit.history import formatted
-from auditkit.history.git import Commit, GitInfo
-from auditkit.history.layouts import Layout
-from auditkit.history.split import Statement, split
+if TYPE_CHECKING:
+    from auditkit.history.git import Commit, GitInfo
+    from auditkit.history.layouts import Layout
+    from auditkit.history.split import Statement
 
-__all__ = ["Blob", "Migration", "Migrations", "Project", "label_of", "read", "with_content"]
+__all__ = ["Blob", "Migration", "Migrations", "Project", "label_of", "read", "stamp", "with_content"]
 
 
 def label_of(version: str, name: str) -> str:
     """What people call a migration. Django's versions end with the name, as its own messages have it: shop.0001_initial."""
     known = not name or version.endswith(f".{name}")
     return version if known else f"{version}_{name}"
+
+
+def stamp(name: str) -> tuple[str, str]:
+    """Split ``20240131120000_add_users`` into version and name; without digits it is all version."""
+    match = re.fullmatch(r"([0-9]+)[_-](.*)", name)
+    return (match[1], match[2]) if match else (name, "")
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,8 @@ class Migration:
     @cached_property
     def statements(self) -> list[Statement]:
         """The statements of ``sql``; empty if the migration is code."""
+        from auditkit.history.split import split  # what only compares schemas needs no parser
+
         return split(self.sql) if self.sql is not None else []
 
     @property
@@ -123,6 +131,8 @@ def read(layout: Layout, migration: Migration, content: bytes | str, notes: list
 
 def with_content(layout: Layout, migration: Migration, content: bytes) -> Migration:
     """*migration* with what *content* says: all of a file, or its part of one that holds several."""
+    from auditkit.history import formatted
+
     text = content.decode(errors="replace")
     if layout.part and formatted.is_formatted(text):
         text = layout.part(text, migration.version) or ""

@@ -78,7 +78,11 @@ class Follower:
         )
         if touched is not None and not touched:
             return Seen(number, ran, since, touched, None)
-        reading = capture.read_facts(self.reader, touched=touched)
+        known: set[int] = set()
+        if touched is not None:
+            keys = (key for anchor in touched.anchors for key in self.anchored.get(anchor, ()))
+            known = {self.facts[key].oid for key in keys}
+        reading = capture.read_facts(self.reader, touched=touched, known=known)
         # Cluster-wide facts have no anchor, and several may share an address.
         if touched and any(anchor and self.keys.get(at, key) != key for key, at, anchor in reading.named()):
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.

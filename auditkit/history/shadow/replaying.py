@@ -74,7 +74,6 @@ def replay(
                 result = _run_steps(steps, ground, store, done, progress, always_full=False)
             except _Strayed:
                 result = _run_steps(steps, ground, store, store.longest(), progress, always_full=True)
-            store.keep(result)
     result.seconds = time.monotonic() - started
     result.ground = ground
     return result
@@ -179,5 +178,5 @@ def _run_steps(
             major=int(final.manifest["server_version"]) // 10000,
             used=used,
         )
-        store.keep_cluster(scratch)
+        store.keep(result, scratch)
     return result

@@ -11,6 +11,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,20 +76,19 @@ class Store:
         assert self._loaded
         return self._loaded
 
-    def keep_cluster(self, scratch: Scratch) -> None:
-        if self.root is None or scratch.server is None:
+    def keep(self, result: Replay, scratch: Scratch) -> None:
+        """Keep what came of all steps; the server of *scratch* is stopped."""
+        if self.root is None or scratch.server is None or not result.final.complete:
             return
-        self._pending = self._new_folder()
-        if self.clusters:
+        folder = self._pending = self._new_folder()
+        with ThreadPoolExecutor(1) as pool:
+            frozen = pool.submit(scratch.server.freeze, folder / "cluster") if self.clusters else None
+            _save(result, folder)  # while the server stops
+        if frozen is not None:
             with contextlib.suppress(ServerFailed):  # a cluster that cannot be kept only costs time
-                scratch.server.freeze(self._pending / "cluster")
-
-    def keep(self, result: Replay) -> None:
-        if self._pending is None or not result.final.complete:
-            return
-        _save(result, self._pending)
-        (self._pending / "done").touch()
-        self._publish(self._pending, self.keys[-1])
+                frozen.result()
+        (folder / "done").touch()
+        self._publish(folder, self.keys[-1])
         self._pending = None
 
     def _new_folder(self) -> Path:
