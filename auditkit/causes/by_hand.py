@@ -57,11 +57,11 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
             alternatives=[("manual_change", "It may have been changed by hand.")],
         )
         return
-    writer = _own_writer(search, key)
-    if writer:
+    writer, placed = _own_writer(search, key), {d.attribute for d in deltas} == {"position"}
+    if writer and not placed:  # where a column stands depends on the columns that were there
         _by_migration_itself(search, writer, group, evidence)
         return
-    if not case.ordered and (maker := search.writer(key)) and {d.attribute for d in deltas} == {"position"}:
+    if placed and (writer or not case.ordered) and (maker := search.writer(key)):
         search.add(
             "out_of_order",
             "conjecture",
@@ -70,7 +70,9 @@ def _one(search: Search, key: Key, rest: list[Key]) -> None:
             entry=maker[0],
             evidence=[
                 *evidence,
-                Evidence("ledger", "Nothing tells the order in which migrations were applied."),
+                Evidence("xmin", "Other columns were there when it was added.")
+                if writer
+                else Evidence("ledger", "Nothing tells the order in which migrations were applied."),
             ],
             alternatives=[("manual_change", "It may have been dropped and added again by hand.")],
         )
