@@ -6,7 +6,7 @@ that, so a test says only what the files are, what the ledger records, and what 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -71,18 +71,23 @@ def snapshot(objects: Objects, writers: Mapping[str, int] = {}) -> Snapshot:
     return snapshot_of(facts)
 
 
-def replayed(migrations: Sequence[tuple[str, Objects]]) -> Replay:
+def replayed(
+    migrations: Sequence[tuple[str, Objects]], said: Mapping[str, str] = {}, apart: Collection[str] = ()
+) -> Replay:
     state: dict[str, Fact] = {}
     timeline: dict[tuple[str, str], list[Change]] = {}
-    for number, (_, objects) in enumerate(migrations):
+    for number, (version, objects) in enumerate(migrations):
         for name, value in objects.items():
             made = None if value is None else fact(name, value, SHADOW + number)
             state.pop(name, None)
             if made is not None:
                 state[name] = made
-            timeline.setdefault(split(name), []).append(Change(number, 7, "…", made))
+            timeline.setdefault(split(name), []).append(Change(number, 7, said.get(version, "…"), made))
     steps = [Step(version, "m", "…", f"{version}.sql") for version, _ in migrations]
-    used = {n: Used(SHADOW + n, frozenset({SHADOW + n}), whole=True) for n in range(len(steps))}
+    used = {
+        n: Used(SHADOW + n, frozenset({SHADOW + n}), whole=step.version not in apart)
+        for n, step in enumerate(steps)
+    }
     return Replay(steps, snapshot_of(state.values()), timeline, [], used=used)
 
 
@@ -97,19 +102,22 @@ def findings(
     failed: str | None = None,
     edits: Mapping[str, int] = {},
     unseen: str | None = None,
+    said: Mapping[str, str] = {},
+    apart: Collection[str] = (),
     **more: Any,
 ) -> list[Finding]:
     """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files.
 
     *xids* are the transactions of ledger rows, *writers* those of objects; *failed* is recorded as failed;
-    *edits* count later commits; *more* goes into the case.
+    *edits* count later commits; *said* are statements by version, and what is *apart* ran in transactions of its own;
+    *more* goes into the case.
     """
     ledger = list(files) if ledger is None else list(ledger)
     applied = applied or {}
     order = list(files)
     texts = {**files, **applied}
-    intended = replayed(list(files.items()))
-    done = replayed([(version, texts[version]) for version in ledger])
+    intended = replayed(list(files.items()), said, apart)
+    done = replayed([(version, texts[version]) for version in ledger], said, apart)
     entries = []
     for version in sorted({*files, *ledger}):
         late = (
@@ -358,6 +366,59 @@ def test_what_a_squashed_file_forgot_is_blamed_on_the_row_that_made_it() -> None
         ("rebaselined", "0"),
         ("unknown_migration", "3"),
     ]
+
+
+def test_an_old_row_of_which_nothing_is_left_belongs_to_the_squashed_history() -> None:
+    """The file that took its place does not drop it any more, so that a replay of the ledger keeps it."""
+    files = {"0": {**SHOP["1"], **SHOP["2"], **SHOP["3"]}, "4": SHOP["4"], "5": SHOP["5"]}
+    old = {**{version: SHOP[version] for version in ("1", "2", "3")}, "25": {"view public.v": "x"}}
+    (finding,) = findings(files, GOOD, ledger=["1", "2", "25", "3", "4", "5"], applied=old)
+    assert (finding.cause, finding.title.split(" that")[0]) == ("rebaselined", "0_m replaces 4 migrations")
+
+
+def test_what_two_unrecorded_migrations_leave_between_them_is_not_a_hand_s() -> None:
+    """The first stopped half-way; the second, which would drop it all, never came."""
+    files = {
+        **SHOP,
+        "6": {"view public.a": "x", "view public.b": "y"},
+        "7": {"view public.a": None, "view public.b": None, "view public.c": "z"},
+    }
+    found = findings(files, {**GOOD, "view public.a": "x"}, ledger=list(SHOP))
+    assert sorted(told(found)) == [
+        ("missing_migration", "7", ["view public.c"]), ("partial_apply", "6", ["view public.a"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gap", "cause"), [(1, "recorded_not_applied"), (4, "manual_change")], ids=["none", "room"]
+)
+def test_an_index_that_lacks_was_not_built_concurrently_where_no_transaction_was_left_for_it(
+    gap: int, cause: str
+) -> None:
+    other = "index public.j"
+    files = {**SHOP, "6": {"view public.v": "x"}, "7": {other: "on t"}}
+    xids = {"1": 500, "2": 501, "3": 501 + gap, "4": 510, "5": 511, "6": 512, "7": 516}
+    writers = {FUNCTION: 510, TABLE: 511, POLICY: 511, "view public.v": 512, other: 514}
+    actual = {**without(INDEX), other: "on t", "view public.v": "x"}
+    found = findings(files, actual, xids=xids, writers=writers, apart={"3", "7"})
+    assert [f.cause for f in found] == [cause]
+
+
+def test_a_migration_that_leaves_what_is_there_wrote_nothing_beside_its_row() -> None:
+    """Where the tool records in the next transaction, what a hand made before it lies where the migration's would."""
+    column = "table column public.t.c"
+    files: dict[str, Objects] = {
+        **{str(n): {f"view public.v{n}": "x", f"function f{n}()": "x"} for n in range(1, 6)},
+        "6": {column: "text", "view public.w": "x"},
+    }
+    xids = {str(n): 500 + 2 * n for n in range(1, 7)}
+    actual = {name: value for objects in files.values() for name, value in objects.items()}
+    writers = {name: xids[version] - 1 for version, objects in files.items() for name in objects}
+    found = findings(files, {**actual, column: "int"}, xids=xids, writers=writers)
+    assert [f.cause for f in found] == ["edited_after_apply"]
+    said = {"6": "ALTER TABLE t ADD COLUMN IF NOT EXISTS c text"}
+    found = findings(files, {**actual, column: "int"}, xids=xids, writers=writers, said=said)
+    assert [f.cause for f in found] == ["manual_change"]
 
 
 def test_two_rows_without_files_are_no_squashed_history_if_they_made_something_else() -> None:

@@ -27,6 +27,9 @@ _PAIRS = 1000
 #: A statement that runs text which it puts together; a trigger executes a function, which puts nothing together.
 _RUNS_TEXT = re.compile(r"\bexecute\b(?!\s+(?:function|procedure)\b)", re.I)
 
+#: A statement that leaves what is there already as it is.
+_IF_NOT_THERE = re.compile(r"\bif\s+not\s+exists\b", re.I)
+
 
 def by_hand(search: Search) -> None:
     if search.case.ledger_readable:
@@ -275,6 +278,8 @@ def _own_writer(search: Search, key: Key) -> Entry | None:
     change = replay.last_writer(key) if replay else None
     steps = search.by_applied if replay is search.case.applied else search.by_intended
     entry = steps.get(change.step) if change else None
+    if change and not search.calibration.exact and _IF_NOT_THERE.search(change.statement or ""):
+        return None  # it found it there and did nothing, so the transaction beside its row is a hand's
     return entry if entry and entry.label in writers else None
 
 

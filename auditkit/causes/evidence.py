@@ -54,6 +54,36 @@ def ran_by_oids(
     return True if here == needed and not toasted and not slack else None
 
 
+def no_room(case: Case, entry: Entry, calibration: Calibration) -> bool:
+    """Whether a migration that needs transactions of its own had none between its ledger row and the one before.
+
+    What cannot run in a transaction (``CREATE INDEX CONCURRENTLY``) runs before the tool records it. A tool that
+    records first betrays itself by another such migration, whose effect is here.
+    """
+    replay = case.applied
+    if replay is None or calibration.link != "exact":
+        return False
+    rows = {e.applied: e for e in case.entries if e.recorded and e.xmin is not None}
+
+    def adjoining(one: Entry) -> bool:
+        before = rows.get((one.applied or 0) - 1)
+        alone = len(calibration.by_xid.get(one.xmin or -1, ())) == 1
+        return bool(before and alone and before.xmin and one.xmin and one.xmin - before.xmin == 1)
+
+    def apart(one: Entry) -> bool:
+        used = replay.used.get(-1 if one.applied is None else one.applied)
+        return used is not None and not used.whole and not one.marked
+
+    others = [e for e in rows.values() if e is not entry and apart(e) and _created(case, e)]
+    return apart(entry) and adjoining(entry) and not any(map(adjoining, others))
+
+
+def _created(case: Case, entry: Entry) -> bool:
+    """Whether something is here that a recorded migration made."""
+    assert case.applied is not None and entry.applied is not None
+    return any(case.actual.get(*key) for key, _ in _first_made(case.applied, entry.applied))
+
+
 def _created_by_step(case: Case) -> dict[int, list[tuple[int, int]]]:
     """Per step: (object id in the shadow, object id here) of what it created and both still have."""
     assert case.applied is not None

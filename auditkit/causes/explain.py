@@ -13,7 +13,7 @@ from auditkit.causes import cloning, traces, who
 from auditkit.causes.by_hand import by_hand, renamed
 from auditkit.causes.calibration import Calibration, calibrate
 from auditkit.causes.case import Case, Finding
-from auditkit.causes.halfway import partial_apply, recorded_in_part
+from auditkit.causes.halfway import left_by_pending, partial_apply, recorded_in_part
 from auditkit.causes.hotfix import hotfixes
 from auditkit.causes.installation import installation
 from auditkit.causes.recorded import (
@@ -48,6 +48,7 @@ def explain(case: Case, calibration: Calibration | None = None) -> list[Finding]
     recorded_not_applied(search)
     recorded_in_part(search)
     another_order(search)
+    left_by_pending(search)
     by_hand(search)
     silent_history(search)
     restamped(search)

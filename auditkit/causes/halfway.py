@@ -22,7 +22,7 @@ from auditkit.causes.recorded import (
     touched_since,
     untouched_since,
 )
-from auditkit.causes.search import Search, counted, last_name, listed, name_of
+from auditkit.causes.search import Search, counted, last_name, listed, name_of, state_at
 from auditkit.causes.who import SPEAKS
 from auditkit.history.shadow import Change, Replay, Step
 from auditkit.history.split import Statement, join, split
@@ -75,6 +75,55 @@ def recorded_in_part(search: Search) -> None:
         if created or (not never and doubtful and half.recorded_at_once is None):
             continue
         _one(search, half, created, never)
+
+
+def left_by_pending(search: Search) -> None:
+    """What is as an unrecorded migration left it, before another that is not recorded changes or drops it."""
+    replay = search.case.intended
+    if replay is None or not search.case.ledger_readable:
+        return
+    found: dict[str, tuple[Entry, list[Key]]] = {}
+    for key in search.open:
+        if (entry := _left_by(search, replay, key)) is not None:
+            found.setdefault(entry.label, (entry, []))[1].append(key)
+    for entry, keys in found.values():
+        number = entry.intended or 0
+        since = any(
+            not search.same(state_at(replay, k, number), search.actual(k)) for k in replay.footprint(number)
+        )
+        names = listed(name_of(k) for k in search.roots(keys)[:5])
+        search.add(
+            "partial_apply" if since else "applied_not_recorded",
+            "consistent",
+            f"{entry.label} is only partly in {search.env}, and the ledger does not record it"
+            if since
+            else f"{entry.label} has its whole effect in {search.env}, but the ledger does not record it",
+            search.roots(keys),
+            entry=entry,
+            deltas=search.take(keys),
+            evidence=[
+                Evidence("ledger", _ledger_says(search, entry)),
+                Evidence(
+                    "replay",
+                    f"{names}: as it leaves {'it' if len(keys) == 1 else 'them'}. What changes that later is not recorded "
+                    "either.",
+                ),
+            ],
+            alternatives=[("manual_change", "What is there of it may have been typed in by hand.")],
+        )
+        search.ran.add(entry.label)
+
+
+def _left_by(search: Search, replay: Replay, key: Key) -> Entry | None:
+    """The migration that is not recorded and left an object as it is here, if only others like it changed it since."""
+    actual = search.actual(key)
+    for change in reversed(replay.timeline.get(key, ()) if actual else ()):
+        entry = search.by_intended.get(change.step)
+        if entry is None or entry.applied is not None:
+            return None
+        if change.fact is not None and search.same(change.fact, actual):
+            return entry
+    return None
 
 
 def _another_text(search: Search, entry: Entry, made: set[Key]) -> None:

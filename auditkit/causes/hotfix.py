@@ -206,7 +206,7 @@ def _why_captured(search: Search, replay: Replay, entry: Entry, found: list[Writ
     last = max((e for e in linked if e in before), key=_intended, default=None)
     if last is not None and all(older(w.row.xid, ran[last.label]) for w in found):
         return f"It was there before {last.label} ran, which comes earlier."
-    if search.case.actual.physical.get("vacant") or not all(
+    if _written_again(search) or not all(
         _NO_OP.search(said) for w in found if (said := _statement(search, replay, w.row)) is not None
     ):
         return None
@@ -218,6 +218,18 @@ def _why_captured(search: Search, replay: Replay, entry: Entry, found: list[Writ
         if beside is not None and beside not in linked
         else "Its statement leaves what is there already as it is."
     )
+
+
+def _written_again(search: Search) -> bool:
+    """Whether a row of the ledger may have been updated, or deleted and inserted anew: it left its place.
+
+    A row that is not there any more has left one, too.
+    """
+    case = search.case
+    gone = search.entries(
+        lambda e: e.intended is not None and not e.recorded and case.later_applied.get(e.version, False)
+    )
+    return bool(case.actual.physical.get("vacant", 0) > len(gone))
 
 
 def _intended(entry: Entry) -> int:

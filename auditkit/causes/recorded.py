@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from auditkit.catalog.compare import Delta
 from auditkit.catalog.snapshot import Fact, Snapshot
 from auditkit.causes.case import Entry, Evidence, Key
-from auditkit.causes.evidence import never_had, ran_by_oids
+from auditkit.causes.evidence import never_had, no_room, ran_by_oids
 from auditkit.causes.laboratory import MOST, Outcome, proof
 from auditkit.causes.search import Search, counted, last_name, listed, state_at
 from auditkit.history.shadow import Change, Replay
@@ -427,7 +427,8 @@ class Suspect:
 
     ``ran`` is what object ids tell. ``alone``: it has a single effect, which one hand could have undone.
     ``overlaid``: some of its effects are here, all of them things that later migrations speak of.
-    ``needing`` are recorded migrations that cannot have run without it.
+    ``needing`` are recorded migrations that cannot have run without it. ``unfitting``: there was no transaction in which
+    it could have run.
     """
 
     entry: Entry
@@ -437,6 +438,7 @@ class Suspect:
     alone: bool
     overlaid: bool = False
     needing: list[Entry] = field(default_factory=list)
+    unfitting: bool = False
 
     @property
     def keys(self) -> list[Key]:
@@ -476,7 +478,8 @@ def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
         or (alone and not _never_ran(search, entry, effects[0][0], ran))
     ):
         return None  # one hand can undo one thing; see by_hand
-    return Suspect(entry, effects, mine, ran, alone)
+    unfitting = no_room(search.case, entry, search.calibration)
+    return Suspect(entry, effects, mine, ran, alone, unfitting=unfitting)
 
 
 def _overlaid(search: Search, replay: Replay, entry: Entry, effects: list[Effect]) -> Suspect | None:
@@ -584,6 +587,12 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
     if alone and keys[0] in search.open and never_had(search.case, keys[0], search.calibration):
         says = "Its table has no number of a dropped column that migrations do not account for: it was not dropped."
         evidence.append(Evidence("column numbers", says))
+    if suspect.unfitting:
+        says = (
+            "Its ledger row was written in the transaction after that of the row before; it needs transactions of its "
+            "own, and there was none between."
+        )
+        evidence.append(Evidence("xmin", says))
     shared = search.calibration.by_xid.get(entry.xmin or -1, [])
     if len(shared) > 1:
         evidence.append(
@@ -603,7 +612,7 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
     finding = search.add(
         "recorded_not_applied",
         "proven" if outcome and (suspect.ran is False or untouched)
-        else "consistent" if suspect.ran is False or not alone or entry.marked
+        else "consistent" if suspect.ran is False or suspect.unfitting or not alone or entry.marked
         else "conjecture",
         f"{entry.label} is recorded in {search.env}, but it never ran there"
         + (f", nor did what needs it ({needing})" if suspect.needing else ""),
@@ -682,6 +691,8 @@ def _never_ran(search: Search, entry: Entry, key: Key, ran: bool | None) -> bool
         return not ran
     calibration, actual = search.calibration, search.actual(key)
     if len(calibration.by_xid.get(entry.xmin or -1, [])) > 1 or entry.state == "out_of_order":
+        return True
+    if no_room(search.case, entry, calibration):
         return True
     if actual is None:
         return never_had(search.case, key, calibration)

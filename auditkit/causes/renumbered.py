@@ -101,7 +101,7 @@ def _among(search: Search, entry: Entry, old: list[Entry], strangers: list[Entry
         and places[id(e)] < last
         and e.applied is not None
         and applied is not None
-        and not any(applied.final.get(*key) for key in applied.footprint(e.applied))
+        and not any(search.actual(key) for key in applied.footprint(e.applied))
     ]
 
 
