@@ -105,8 +105,14 @@ transaction, the file does not.
 Before it is written, the migrations are replayed with it and compared with the environment, and once more with the way
 back, which becomes the down part where the tool has one. Nothing is written if something is left, if the environment
 lacks migrations (which a pull would undo), or if there is nothing to pull. The command that records the file as applied
-there, such as `supabase migration repair VERSION --status applied`, is printed and not run. Alembic, Django, Rails and
-other tools whose migrations are programs get no file: take the statements of `diff --sql`.
+there, such as `supabase migration repair VERSION --status applied` (of tools that have none, the row that they would
+write), is printed and not run.
+
+Where migrations are programs the file is one, too, and the tool itself replays it: an Alembic revision after the heads
+(named by `file_template`), a Django `RunSQL` in the app whose tables it is about, a script for Knex, TypeORM or Sequelize
+in the project's language and manner, a Rails migration, steps for yoyo; SQL for node-pg-migrate. Models and schema
+files that the project keeps beside its migrations (Django's models, `schema.rb`, entities) are not changed.
+Liquibase, Atlas, Sqitch, Ecto, EF Core and pgroll get no file: take the statements of `diff --sql`.
 """
 
 

@@ -797,8 +797,8 @@ class _Planning:
         drafts = drafted(self.migrations, slug, groups, [], title)
         made = [self._read(draft) for draft in drafts]
         ground = self._intended.ground
-        more = Migrations(self.migrations.project, (*self.migrations.items, *made), ref=self.migrations.ref)
-        result = replay(all_steps(more, self.settings), ground, progress=self.progress, continued=False)
+        steps = [*all_steps(self.migrations, self.settings), *(step_of(each, self.code) for each in made)]
+        result = replay(steps, ground, progress=self.progress, continued=False)
         if result.failures:
             raise Stumbled(f"what is to be pulled cannot be replayed: {result.failures[0].message}")
         for draft, migration in zip(drafts, made, strict=True):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from auditkit.audit.meant import migrations_of, steps_of
+from auditkit.audit.meant import all_steps, listed, migrations_of, steps_of
 from auditkit.audit.reading import Sides, compared_sides, scope_of
 from auditkit.catalog.compare import Delta, compare
 from auditkit.catalog.snapshot import Snapshot
@@ -14,11 +15,15 @@ from auditkit.config import Settings, Source
 from auditkit.errors import ConfigError
 from auditkit.history import drafts, ledgers
 from auditkit.history.dialect import translated
-from auditkit.history.files import Migrations
+from auditkit.history.files import Migration, Migrations
+from auditkit.history.layouts import LAYOUTS
+from auditkit.history.migration import with_content
 from auditkit.history.shadow import Ground, Replay, Step, replay
+from auditkit.history.shadow.code import Code, code_of
 from auditkit.history.states import states
 from auditkit.progress import Tell, silent
 from auditkit.resolve import closing, remedy, script
+from auditkit.resolve.records import Book
 
 
 def pull(
@@ -38,7 +43,7 @@ def pull(
     Raises:
         ConfigError: the environment lacks migrations, which this one would undo; or the tool's are programs.
     """
-    migrations = migrations_of(settings)
+    migrations = listed(migrations_of(settings), settings)
     sides = compared_sides(Source("migrations", "migrations", ""), environment, settings, progress)
     wanted = [*filter(script.changeable, sides.compared)]
     document: dict[str, Any] = {
@@ -65,8 +70,8 @@ def pull(
     title = f"Brings the migrations up to what {environment.name} holds."
     slug = _slug(name) or f"pull_{_slug(environment.name)}"
     first = drafted(migrations, slug, groups, [], title)
-    files = steps_of(migrations)
-    there = replay([*files, *steps_of_drafts(first)], ground, progress=progress, continued=False)
+    files, program = all_steps(migrations, settings), code_of(migrations, settings)
+    there = replay([*files, *steps_of_drafts(first, program)], ground, progress=progress, continued=False)
     forward = _outcome(there, len(files), _left(there, sides, settings))
     back = _back(there.final, sides.left, settings, ground, guess_renames)
     made = drafted(migrations, slug, groups, back, title)
@@ -75,18 +80,38 @@ def pull(
         for each in made
         for path, text in each.files.items()
     ]
-    returned = _returned(files, made, ground, sides.left, settings, progress)
+    returned = _returned(
+        files, steps_of_drafts(made, program), made[-1], ground, sides.left, settings, progress
+    )
     document["proof"] = {
         "proven": forward["proven"] and returned["proven"],
         "forward": forward,
         "back": returned,
     }
-    records = (remedy.record(migrations.tool, m.migration.version, m.migration.name) for m in made)
-    document["record"] = [command for command in records if command]
+    document["record"] = _records(made, sides.right, migrations)
     if document["proof"]["proven"] and not dry_run:
         drafts.write(migrations.project.root, made)
         document["written"] = True
     return document
+
+
+def _records(made: Sequence[drafts.Draft], snapshot: Snapshot, migrations: Migrations) -> list[str]:
+    """The commands that record the new files where they came from: the tool's, else the row that it would write."""
+    known = (remedy.record(migrations.tool, m.migration.version, m.migration.name) for m in made)
+    if found := [command for command in known if command]:
+        return found
+    table = ledgers.choose(snapshot.ledgers, migrations).table
+    record = next((r for r in snapshot.ledgers if f"{r['schema']}.{r['table']}" == table), None)
+    if record is None or not (book := Book.of(record, migrations.tool)).writable:
+        return []
+    rows = ";\n".join(book.record(_with_text(each, migrations.tool)) for each in made)
+    return [f'psql "$DATABASE_URL" -c {shlex.quote(rows)}']
+
+
+def _with_text(draft: drafts.Draft, tool: str) -> Migration:
+    """The migration as it will be read."""
+    text = draft.files[draft.migration.path]
+    return with_content(LAYOUTS[tool], draft.migration, text.encode())
 
 
 def _refuse_pending(name: str, snapshot: Snapshot, migrations: Migrations) -> None:
@@ -137,8 +162,8 @@ def _texts(steps: Iterable[closing.Step]) -> list[str]:
     return ["\n".join(script.statement(step)) for step in steps]
 
 
-def steps_of_drafts(made: Iterable[drafts.Draft]) -> list[Step]:
-    return steps_of(each.migration for each in made)
+def steps_of_drafts(made: Iterable[drafts.Draft], program: Code | None) -> list[Step]:
+    return steps_of((each.migration for each in made), program)
 
 
 def _left(there: Replay, sides: Sides, settings: Settings) -> list[Delta]:
@@ -164,18 +189,19 @@ def _back(
 
 def _returned(
     files: Sequence[Step],
-    made: Sequence[drafts.Draft],
+    made: Sequence[Step],
+    last: drafts.Draft,
     ground: Ground,
     before: Snapshot,
     settings: Settings,
     progress: Tell,
 ) -> dict[str, Any]:
     """What came of the way back: it must lead to what the migrations were without the new one."""
-    down = Step(f"{made[-1].migration.version}.down", "the way back", made[-1].down)
-    result = replay([*files, *steps_of_drafts(made), down], ground, progress=progress, continued=False)
+    down = Step(f"{last.migration.version}.down", "the way back", last.down)
+    result = replay([*files, *made, down], ground, progress=progress, continued=False)
     found = compare(result.final, before, scope=scope_of(settings, result.final, before))
     outcome = _outcome(result, len(files) + len(made), [*filter(script.changeable, found)])
-    return {**outcome, "sql": made[-1].down}
+    return {**outcome, "sql": last.down}
 
 
 def _outcome(result: Replay, known: int, left: Sequence[Delta]) -> dict[str, Any]:

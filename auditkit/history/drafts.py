@@ -12,6 +12,7 @@ from pathlib import Path
 from auditkit.errors import ConfigError
 from auditkit.history.files import Migration, Migrations
 from auditkit.history.layouts import LAYOUTS
+from auditkit.history.written import PROGRAMS, Asked
 
 __all__ = ["Draft", "Part", "draft", "write", "writes"]
 
@@ -125,7 +126,7 @@ _CONVENTIONS = {
 
 def writes(tool: str) -> bool:
     """Whether a new file of that tool can be written."""
-    return tool in _CONVENTIONS
+    return tool in _CONVENTIONS or tool in PROGRAMS
 
 
 def draft(migrations: Migrations, name: str, parts: Sequence[Part], *, title: str) -> list[Draft]:
@@ -134,6 +135,8 @@ def draft(migrations: Migrations, name: str, parts: Sequence[Part], *, title: st
     Raises:
         ConfigError: the tool's migrations are programs, or listed elsewhere.
     """
+    if migrations.tool in PROGRAMS:
+        return _programs(migrations, name, parts, title)
     convention = _CONVENTIONS.get(migrations.tool)
     if convention is None:
         raise ConfigError(
@@ -149,6 +152,21 @@ def draft(migrations: Migrations, name: str, parts: Sequence[Part], *, title: st
         made = _draft(migrations, convention, version, called, part, title, drafts[-1] if drafts else None)
         items.append(made.migration)
         drafts.append(made)
+    return drafts
+
+
+def _programs(migrations: Migrations, name: str, parts: Sequence[Part], title: str) -> list[Draft]:
+    drafts = []
+    for number, part in enumerate(parts, 1):
+        called = name if len(parts) == 1 else f"{name}_{number}"
+        up, down = (
+            [*([f"SET {'' if part.alone else 'LOCAL '}{setting}"] if setting else []), *statements]
+            for setting, statements in zip(part.setting, (part.up, part.down), strict=True)
+        )
+        made, text = PROGRAMS[migrations.tool](Asked(migrations, called, title, up, down, part.alone))
+        back = _body(_Convention(wraps=False, begins=True), part.down, part.setting[1], alone=part.alone)
+        drafts.append(Draft(made, {made.path: text}, back, {}))
+        migrations = replace(migrations, items=(*migrations.items, made))
     return drafts
 
 

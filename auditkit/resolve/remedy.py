@@ -54,7 +54,7 @@ _APPLY = {
 _RECORD = {
     "supabase": 'supabase migration repair {version} --status applied --db-url "$DATABASE_URL"',
     "alembic": "alembic stamp {version}",
-    "django": "python manage.py migrate --fake {name}",
+    "django": "python manage.py migrate {app} {migration} --fake",
     "prisma": "npx prisma migrate resolve --applied {label}",
     "dbmate": """psql "$DATABASE_URL" -c "INSERT INTO schema_migrations (version) VALUES ('{version}')\"""",
 }
@@ -77,8 +77,14 @@ def record(tool: str, version: str, name: str) -> str | None:
         "version": shlex.quote(version),
         "name": shlex.quote(name),
         "label": shlex.quote(f"{version}_{name}"),
+        **_in_app(version),
     }
     return _RECORD[tool].format(**words) if tool in _RECORD else None
+
+
+def _in_app(version: str) -> dict[str, str]:
+    app, _, name = version.partition(".")
+    return {"app": shlex.quote(app), "migration": shlex.quote(name)}
 
 
 def _tool(commands: dict[str, str], case: Case, finding: Finding, slug: str = "") -> str | None:
@@ -91,6 +97,7 @@ def _tool(commands: dict[str, str], case: Case, finding: Finding, slug: str = ""
         "name": shlex.quote(culprit.name if culprit else ""),
         "label": shlex.quote(finding.entry.label if finding.entry else ""),
         "slug": slug,
+        **_in_app(culprit.version if culprit else ""),
     }
     return template.format(**words)
 
