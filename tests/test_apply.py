@@ -161,6 +161,7 @@ def test_there_and_back(drifted: tuple[Project, str]) -> None:
         refused = here.run("apply", "plan.toml", *arguments)
         assert (refused.code, refused.out) == (2, "")
     assert schema(here) == before
+    assert here.run("snapshot", "production", "-o", "before.snapshot").code == 0
     done = here.run(*APPLY)
     assert done.code == 0, done.err
     assert "production: 3 of 3 steps in place" in done.out
@@ -170,6 +171,10 @@ def test_there_and_back(drifted: tuple[Project, str]) -> None:
         "begin 3", "commit 3", "done 3", "finished",
     ]  # fmt: skip
     assert aligned(here)
+    verified = here.run("verify", "production", "--before", "before.snapshot")
+    assert verified.code == 0, verified.out
+    assert "2 migrations recorded, exactly what was intended" in verified.out
+    assert "as in the plan (production-" in verified.out
     again = here.run(*APPLY)
     assert again.code == 2
     assert "was applied to production already" in again.err

@@ -17,7 +17,7 @@ from auditkit.audit.reading import scope_of
 from auditkit.catalog.capture import capture
 from auditkit.config import Settings, Source
 from auditkit.connect import describe, parse, reason
-from auditkit.errors import ConfigError, ConnectionFailed, ServerFailed, Unreadable
+from auditkit.errors import AuditError, ConfigError, ConnectionFailed, ServerFailed, Unreadable
 from auditkit.history import ledgers
 from auditkit.history.migration import Migrations
 from auditkit.history.shadow.code import code_of, text_of
@@ -223,8 +223,25 @@ def ending() -> Iterator[None]:
 
 def journal_of(plan: Plan, settings: Settings) -> Journal:
     """The journal of one plan: in ``journal/`` where the reports go."""
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in plan.environment)
-    return Journal(settings.out_dir / "journal" / f"{name}-{plan.digest[:12]}.jsonl")
+    return Journal(settings.out_dir / "journal" / f"{_plain(plan.environment)}-{plan.digest[:12]}.jsonl")
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_" else "_" for c in name)
+
+
+def carried_out(settings: Settings, environment: str, before: str, after: str) -> list[Path]:
+    """The journals of the plans that alone led from one fingerprint of *environment* to another; none if others did."""
+    found: list[Path] = []
+    runs = []
+    for path in (settings.out_dir / "journal").glob(f"{_plain(environment)}-*.jsonl"):
+        with contextlib.suppress(AuditError):  # a journal that was changed tells nothing
+            runs += [(*ends, path) for ends in Journal(path, mend=False).ends()]
+    for _, start, end, path in sorted(runs):
+        if start == before != after:
+            before = end
+            found.append(path)
+    return [*dict.fromkeys(found)] if before == after else []
 
 
 def _checked(plan: Plan, to: str, confirmed: str, settings: Settings) -> Source:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from auditkit import config
+from auditkit.audit.applying import carried_out
 from auditkit.audit.document import assemble
 from auditkit.audit.explained import Explained
 from auditkit.audit.explaining import explain_one
@@ -31,7 +32,7 @@ from auditkit.history.migration import Migrations
 from auditkit.history.shadow import Step
 from auditkit.history.states import HistoryMatrix, MatrixRow, states
 from auditkit.progress import Tell, silent
-from auditkit.resolve.effects import State, fingerprint
+from auditkit.resolve.effects import State, fingerprint, state_of
 from auditkit.resolve.health import health
 from auditkit.resolve.objections import AFTERWARDS, Objection, object_to
 from auditkit.resolve.ready import culprit_of
@@ -109,6 +110,14 @@ def verify(
         versions,
         bool(expected_version),
         after.readable and previous.readable,
+        carried_out(
+            settings,
+            source.name,
+            *(
+                fingerprint(state_of(side, scope_of(settings, side), history))
+                for side, history in ((old, previous), (new, after))
+            ),
+        ),
     )
     deploy = work.look(problems, progress)
     deploy["deployed_at"] = deployed_at or None
@@ -135,7 +144,8 @@ def verify(
 
 @dataclass
 class _Deployment:
-    """One environment before and after. *known*: whether both ledgers could be read, else nobody knows what was deployed."""
+    """One environment before and after. *known*: whether both ledgers could be read, else nobody knows what was deployed;
+    *journals*: of the plans that were carried out between, if nothing else happened."""
 
     explained: Explained
     was: Meant
@@ -148,6 +158,7 @@ class _Deployment:
     versions: Sequence[str]
     told: bool
     known: bool
+    journals: Sequence[Path] = ()
     outcome: Outcome | None = None
     deploy: dict[str, Any] = field(default_factory=dict)
     ill: list[Objection] = field(default_factory=list)
@@ -159,7 +170,9 @@ class _Deployment:
             r for r in self.matrix.rows if self._applied(r, self.name) and not self._applied(r, _BEFORE)
         ]
         pending = self.intention.get("pending")
-        if pending is not None and not self.told:
+        if self.journals:  # a plan is what was intended
+            self.expected = {r.version for r in self.deployed}
+        elif pending is not None and not self.told:
             self.expected = {item["version"] for item in pending}
         else:
             known = {*self.versions}
@@ -180,6 +193,8 @@ class _Deployment:
         intended = compare(first, last, scope=self.scope).deltas if first and last else []
         here = compared_state(self.new, self.scope)
         meant = expected_state(self.old, first, last, self.scope) if first and last else here
+        if self.journals:
+            meant, intended = here, actual
         unintended, absent = self._differences(meant, here) if self.known else ([], [])
         self.deploy = {
             "before": self._moment(self.old, _BEFORE),
@@ -210,7 +225,7 @@ class _Deployment:
 
     def _rehearse(self, problems: list[dict[str, Any]], progress: Tell) -> Outcome | None:
         steps = self._steps()
-        if not steps:
+        if not steps or self.journals:
             return None
         outcome = rehearse(self.old, steps, self.settings, self.was.base, progress)
         if outcome.failure is None:
@@ -253,11 +268,21 @@ class _Deployment:
     def _expected(self, meant: str, here: str) -> dict[str, Any]:
         """The fingerprint there is, and the one that was expected: by the preflight, if exactly that was deployed."""
         told = self.intention.get("expected") or {}
-        same = told.get("fingerprint") and {*told.get("versions", ())} == {r.version for r in self.deployed}
+        same = (
+            not self.journals
+            and told.get("fingerprint")
+            and {*told.get("versions", ())} == {r.version for r in self.deployed}
+        )
         return {
             "fingerprint": told["fingerprint"] if same else meant,
             "actual": here,
-            "from": "preflight" if same else "rehearsal" if self.outcome else "replay",
+            "from": "journal"
+            if self.journals
+            else "preflight"
+            if same
+            else "rehearsal"
+            if self.outcome
+            else "replay",
         }
 
     def _moment(self, snapshot: Snapshot, name: str) -> dict[str, Any]:
@@ -270,13 +295,18 @@ class _Deployment:
     def _ledger(self) -> Iterator[dict[str, Any]]:
         for row in self.matrix.rows:
             due, done = row.version in self.expected, row in self.deployed
-            gone = self._applied(row, _BEFORE) and not self._applied(row, self.name)
+            gone = not self.journals and self._applied(row, _BEFORE) and not self._applied(row, self.name)
             if due or done or gone:
                 expected = due or gone
                 recorded = self._applied(row, self.name)
                 yield {"version": row.version, "name": row.name, "expected": expected, "recorded": recorded}
 
     def _rollback(self, intended: Iterable[Delta]) -> list[str]:
+        if self.journals:
+            return [
+                f"-- {path.name} tells what was done; to take it back: auditkit apply PLAN --to {self.name} --rollback"
+                for path in reversed(self.journals)
+            ]
         if self.outcome:
             found = []
             for watched in reversed(self.outcome.watched):
@@ -447,7 +477,7 @@ class _Deployment:
                     f"{label} is recorded as failed in {self.name}",
                     culprit=culprit,
                 )
-            elif self._applied(row, _BEFORE) and not self._applied(row, self.name):
+            elif not self.journals and self._applied(row, _BEFORE) and not self._applied(row, self.name):
                 title = f"{label} was recorded before, and is not any more"
                 yield object_to("not_recorded", self.name, "high", title, culprit=culprit)
             elif (
@@ -504,10 +534,11 @@ class _Deployment:
             "preflight": "the preflight's rehearsal",
             "rehearsal": "a rehearsal on a shadow of the snapshot taken before",
             "replay": "a replay of the migrations",
+            "journal": f"the plan ({', '.join(path.name for path in self.journals)})",
         }[told["from"]]
         older = counted(deploy["preexisting"], "older finding")
         history, effect = "nothing was deployed, and nothing was to be", "nothing was to change"
-        if self.deployed:
+        if self.deployed or self.journals:
             history = f"{count} recorded, exactly what was intended"
             same = told["fingerprint"] == told["actual"]
             effect = f"{changes}, as in {source}; the fingerprint is " + (
@@ -592,7 +623,7 @@ class _Deployment:
             first = next(i for i in document["not_checked"] if i.get("blocking", True))
             return f"Nobody knows what the deployment to {self.name} did: {first['what']}: {first['why']}."
         worst = next((f for f in document["findings"] if f["severity"] != "info"), None)
-        if not self.deployed:
+        if not self.deployed and not self.journals:
             return None if worst else f"Nothing was deployed to {self.name}, and nothing changed."
         did = f"The deployment to {self.name} did what was intended: {count}, {counted(len(deploy['actual']), 'change')}"
         return f"{did}; to be looked at: {worst['title']}." if worst else f"{did}, nothing else."

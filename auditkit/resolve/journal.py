@@ -29,10 +29,10 @@ class Unwritable(AuditError):
 
 
 class Journal:
-    """The entries that are there, and the way to add one."""
+    """The entries that are there, and the way to add one; *mend*: drop a last line that was cut short."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, *, mend: bool = True) -> None:
+        self.path, self._mend = path, mend
         self.entries: list[Entry] = []
         self._digest = ""
         if path.exists():
@@ -57,7 +57,7 @@ class Journal:
                 )
             self.entries.append(entry)
             self._digest = hashlib.sha256(line).hexdigest()
-        if torn:
+        if torn and self._mend:
             with self.path.open("r+b") as file:
                 file.truncate(len(data) - len(torn))
                 os.fsync(file.fileno())
@@ -95,6 +95,17 @@ class Journal:
         self.entries.append(entry)
         self._digest = hashlib.sha256(line).hexdigest()
         return entry
+
+    def ends(self) -> list[tuple[str, str, str]]:
+        """When each run that reached its end began, and the fingerprints of the environment before and after it."""
+        found, begun = [], None
+        for entry in self.entries:
+            if entry["event"] == "run" and begun is None:
+                begun = entry
+            elif entry["event"] in ("finished", "taken back") and begun is not None:
+                found.append((begun["at"], begun["fingerprint"], entry["fingerprint"]))
+                begun = None
+        return found
 
     @property
     def over(self) -> bool:
