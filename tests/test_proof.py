@@ -22,6 +22,7 @@ from auditkit.catalog.capture import capture
 from auditkit.catalog.compare import compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.catalog.sql import HAZARDS
+from auditkit.history.shadow.scratch import execute_all
 from auditkit.resolve import proof
 
 SCHEMAS = Path(__file__).parent / "schemas"
@@ -316,3 +317,19 @@ def test_the_command_prints_a_schema(
     assert [path.suffix for path in tmp_path.iterdir()] == [".toml"]  # no snapshot was saved
     assert project.run("snapshot", "left", "--sql", "-o", "schema.sql").code == 0
     assert (tmp_path / "schema.sql").read_text("utf-8") == answer.out
+
+
+def test_statements_sent_together_fail_one_by_one(database: str) -> None:
+    """What fails is named with its reason; what is beside it is run, also after a lone line's comment."""
+    statements = [f"create table t{n} (id int) -- {n}" for n in range(250)]
+    statements[120:120] = ["create index on nowhere (id)", "alter type none_such add value 'x'"]
+    statements.append("vacuum t7")  # cannot run in a transaction
+    with psycopg.connect(database, autocommit=True) as connection:
+        failed = execute_all(connection, statements)
+        assert [(text, error.sqlstate) for text, error in failed] == [
+            ("create index on nowhere (id)", "42P01"),
+            ("alter type none_such add value 'x'", "42704"),
+        ]
+        assert failed[0][1].message == 'relation "nowhere" does not exist'
+        made = connection.execute("select count(*) from pg_class where relname ~ '^t[0-9]+$'").fetchone()
+        assert made == (250,)

@@ -7,6 +7,7 @@ import json
 from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -210,6 +211,7 @@ class Snapshot:
         self.raw_edges = edges or Edges()
         self.ledgers: list[dict[str, Any]] = []
         self.physical: dict[str, Any] = {}
+        self._kept: dict[Key, Fact] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self.tables.values()))
@@ -231,9 +233,25 @@ class Snapshot:
 
     def get(self, kind: str, identity: str) -> Fact | None:
         """The fact of that key, or None."""
+        if self._kept is not None and (kept := self._kept.get((kind, identity))) is not None:
+            return kept
         table = self.tables.get(kind)
-        i = table.positions.get(identity) if table else None
-        return table.fact(i) if table is not None and i is not None else None
+        i = table.positions.get(identity) if table is not None else None
+        if table is None or i is None:
+            return None
+        fact = table.fact(i)
+        if self._kept is not None:
+            self._kept[fact.key] = fact
+        return fact
+
+    @contextmanager
+    def facts_kept(self) -> Iterator[None]:
+        """As long as this lasts, ``get`` makes each fact once only: where the same ones are asked for many times."""
+        before, self._kept = self._kept, self._kept or {}
+        try:
+            yield
+        finally:
+            self._kept = before
 
     def iter(self, kind: str | None = None) -> Iterator[Fact]:
         """All facts (of one kind), kind by kind."""

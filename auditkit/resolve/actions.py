@@ -176,7 +176,8 @@ class Actions:
     def _later(self, fact: Fact) -> None:
         """What CREATE leaves to ALTER, and the belongings."""
         kind, key = KINDS[fact.kind], fact.key
-        old = replace(fact, attributes=fact.attributes | self._initial(fact))
+        initial = self._initial(fact)
+        old = replace(fact, attributes=fact.attributes | initial) if initial else fact
         differing = {a for a, value in fact.attributes.items() if value != old.attributes[a]} - set(
             BELONGINGS
         )
@@ -200,8 +201,9 @@ class Actions:
     def _dresses(self) -> None:
         for key in self.work.created | self.work.remade:
             fact = fact_of(self.after, key)
-            old = replace(fact, attributes=fact.attributes | self._undressed(fact))
-            names = {name for name in BELONGINGS if fact.attributes.get(name) != old.attributes.get(name)}
+            bare = self._undressed(fact)
+            names = {name for name in BELONGINGS if name in bare and fact.attributes.get(name) != bare[name]}
+            old = replace(fact, attributes=fact.attributes | bare) if names else fact
             own = self.company.brought_by(key) == key and not (
                 key[0] == "type" and ("alter", key) in self.statements
             )

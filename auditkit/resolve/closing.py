@@ -22,7 +22,11 @@ def close(before: Snapshot, after: Snapshot, differences: Comparison) -> list[St
         before, after: snapshots with their edges.
         differences: ``compare(before, after)``; what it leaves out is not touched, unless it has to be remade.
     """
-    work = Work(before, after)
+    with before.facts_kept(), after.facts_kept():
+        return _close(Work(before, after), differences)
+
+
+def _close(work: Work, differences: Comparison) -> list[Step]:
     for delta in differences:
         for key in (delta.key, *delta.children):
             if delta.change == "missing":

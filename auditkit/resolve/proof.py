@@ -14,7 +14,7 @@ from auditkit.catalog.compare import Comparison, Delta, Scope, compare
 from auditkit.catalog.snapshot import Snapshot
 from auditkit.history.shadow import Ground
 from auditkit.history.shadow.running import Error, excerpt, execute
-from auditkit.history.shadow.scratch import Scratch
+from auditkit.history.shadow.scratch import Scratch, execute_all
 from auditkit.resolve import rows, script
 from auditkit.resolve.closing import Step, close
 from auditkit.resolve.renames import recognise
@@ -220,10 +220,12 @@ class Shadow:
                                                   grants=True, comments=True))  # fmt: skip
         empty = self.look()
         execute(self.runner, "SET check_function_bodies = off")
-        failed = []
-        for step in close(empty, wanted, whole.differences(empty, wanted)):
-            if error := execute(self.runner, step.sql.text):
-                failed.append(f"not rebuilt: {excerpt(step.sql.text, 80)}: {error.message}")
+        steps = close(empty, wanted, whole.differences(empty, wanted))
+        failed = [
+            f"not rebuilt: {excerpt(text, 80)}: {error.message}"
+            for alone, group in script.transactions(steps)
+            for text, error in execute_all(self.runner, [step.sql.text for step in group], together=not alone)
+        ]
         self.scratch.reset(self.runner)
         return failed
 

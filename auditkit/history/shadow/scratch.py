@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 
 _CLEAR = "DISCARD ALL"
+#: Statements sent at a time where each may fail for itself. More would hold more locks than some servers allow.
+_TOGETHER = 100
 #: An audit's role may be set to write nothing and to wait for nobody; its name is rebuilt on the shadow with that.
 #: What a client asks for when it connects goes before, and is what DISCARD returns to.
 _FREE = " ".join(
@@ -173,6 +176,25 @@ class Scratch:
 
     def snapshot(self) -> Snapshot:
         return capture.capture(self.conninfo(), name="migrations")
+
+
+def execute_all(
+    connection: psycopg.Connection[Any], statements: Sequence[str], *, together: bool = True
+) -> list[tuple[str, Error]]:
+    """Run each of *statements*, whatever becomes of the others; return those that failed, and why.
+
+    Where they may be run *together*, a hundred are sent at a time, which the server runs in one transaction. If one of
+    them fails nothing of it is kept, and they are run one by one.
+    """
+    failed = []
+    for first in range(0, len(statements), _TOGETHER):
+        group = statements[first : first + _TOGETHER]
+        if together and len(group) > 1 and execute(connection, "\n;".join(group)) is None:
+            continue
+        for statement in group:
+            if error := execute(connection, statement):
+                failed.append((statement, error))
+    return failed
 
 
 def roles_in(connection: psycopg.Connection[Any]) -> set[str]:
