@@ -104,6 +104,7 @@ def findings(
     unseen: str | None = None,
     said: Mapping[str, str] = {},
     apart: Collection[str] = (),
+    vacant: int = 0,
     **more: Any,
 ) -> list[Finding]:
     """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files.
@@ -148,6 +149,7 @@ def findings(
             )
         )
     here = snapshot(actual, writers or {})
+    here.physical["vacant"] = vacant
     last = max((order.index(v) for v in ledger if v in order), default=-1)
     case = Case(
         environment="production",
@@ -419,6 +421,21 @@ def test_a_migration_that_leaves_what_is_there_wrote_nothing_beside_its_row() ->
     said = {"6": "ALTER TABLE t ADD COLUMN IF NOT EXISTS c text"}
     found = findings(files, {**actual, column: "int"}, xids=xids, writers=writers, said=said)
     assert [f.cause for f in found] == ["manual_change"]
+
+
+@pytest.mark.parametrize(
+    ("vacant", "captured"), [(1, True), (2, False)], ids=["the deleted row", "another, too"]
+)
+def test_a_ledger_row_that_was_written_again_says_not_when_its_migration_ran(
+    vacant: int, captured: bool
+) -> None:
+    files = {**SHOP, "6": {"view public.v": "x"}, "7": {"view public.w": "x"}}
+    xids = {"1": 500, "3": 503, "4": 504, "5": 505, "6": 507, "7": 508}
+    writers = {INDEX: 503, FUNCTION: 504, TABLE: 505, POLICY: 505, "view public.v": 506, "view public.w": 508}
+    actual = {**GOOD, "view public.v": "x", "view public.w": "x"}
+    said = {"6": "CREATE VIEW IF NOT EXISTS v AS x"}
+    found = findings(files, actual, ledger=list(xids), xids=xids, writers=writers, said=said, vacant=vacant)
+    assert (("captured_hotfix", "6", ["view public.v"]) in told(found)) == captured
 
 
 def test_two_rows_without_files_are_no_squashed_history_if_they_made_something_else() -> None:
