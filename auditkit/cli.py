@@ -1023,7 +1023,7 @@ def _show(
     short: bool = False,
 ) -> None:
     """Print an audit: the verdict, then *lines* (text and colour), the findings, what was not checked, *last*."""
-    from auditkit.report.blamed import printable
+    from auditkit.visible import visible
 
     document = result.document
     if as_json:
@@ -1031,7 +1031,7 @@ def _show(
     else:
         verdict = document["verdict"]
         banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
-        click.echo(f"{banner}  {printable(document['headline'])}", color=_colour())
+        click.echo(f"{banner}  {visible(document['headline'])}", color=_colour())
         for text, colour in lines(document) if lines else ():
             click.echo(click.style(text, fg=colour) if colour else text, color=_colour())
         for finding in document["findings"]:
@@ -1039,9 +1039,7 @@ def _show(
                 _print_finding(finding, short)
         for item in document["not_checked"]:
             name = f"{item['environment']}: " if item.get("environment") else ""
-            click.echo(
-                printable(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}"), err=True
-            )
+            click.echo(visible(f"not checked: {name}{item['what']}: {item['why']}; {item['fix']}"), err=True)
         for number, text in enumerate(last(document) if last else ()):
             click.echo(text if number else f"\n{text}")
     code = _exit_code(document["verdict"], warn_only)
@@ -1051,42 +1049,42 @@ def _show(
 
 def _print_finding(finding: dict[str, Any], short: bool = False) -> None:
     # Names come from a catalog: none may move the cursor, or begin a line that a CI server takes for a command.
-    from auditkit.report.blamed import printable
+    from auditkit.visible import visible
 
     colour = {"critical": "red", "high": "red", "medium": "yellow"}.get(finding["severity"])
     click.echo()
     click.echo(
         click.style(f"{finding['severity'].upper()}", fg=colour, bold=True)
-        + f"  {printable(finding['title'])}  [{finding['cause']}, {finding['confidence']}, {finding['id']}]",
+        + f"  {visible(finding['title'])}  [{finding['cause']}, {finding['confidence']}, {finding['id']}]",
         color=_colour(),
     )
     for item in finding["objects"][:8]:
-        click.echo(printable(f"    {item['kind']} {item['identity']}"))
+        click.echo(visible(f"    {item['kind']} {item['identity']}"))
     if len(finding["objects"]) > 8:
         click.echo(f"    and {len(finding['objects']) - 8} more")
     culprit = finding["migration"]
     if culprit and culprit["file"]:
         line = f":{culprit['line']}" if culprit["line"] else ""
         by = f"  commit {culprit['commit'][:10]} by {culprit['author']}" if culprit["commit"] else ""
-        click.echo(printable(f"  migration {culprit['file']}{line}{by}"))
+        click.echo(visible(f"  migration {culprit['file']}{line}{by}"))
     if short:
-        click.echo(printable(f"  what to do: {finding['remedy']['summary']}"))
+        click.echo(visible(f"  what to do: {finding['remedy']['summary']}"))
         return
     for who in finding.get("who", ())[:2]:
-        click.echo(printable(f"  {'who' if who['role'] or who['session_user'] else 'when'}: {_who(who)}"))
+        click.echo(visible(f"  {'who' if who['role'] or who['session_user'] else 'when'}: {_who(who)}"))
     for item in finding["evidence"]:
-        click.echo(printable(f"  {item['signal']}: {item['says']}"))
+        click.echo(visible(f"  {item['signal']}: {item['says']}"))
     if proof := finding.get("proof"):
         click.echo(
-            printable(f"  tested by replay: {proof['hypothesis']}: ")
+            visible(f"  tested by replay: {proof['hypothesis']}: ")
             + f"{proof['residual_before']} differences became {proof['residual_after']}"
         )
-    click.echo(printable(f"  what to do: {finding['remedy']['summary']}"))
+    click.echo(visible(f"  what to do: {finding['remedy']['summary']}"))
     for step in finding["remedy"]["steps"]:
         if step["command"] or step["sql"]:
-            click.echo(printable(f"    {step['title']}: {step['command'] or ''}".rstrip()))
+            click.echo(visible(f"    {step['title']}: {step['command'] or ''}".rstrip()))
         for text in step["sql"].splitlines() if step["sql"] else ():
-            click.echo(f"      {printable(text.expandtabs(4))}".rstrip())
+            click.echo(f"      {visible(text.expandtabs(4))}".rstrip())
 
 
 @cli.command()
@@ -1200,9 +1198,9 @@ def report(
     else:
         verdict = document["verdict"]
         banner = click.style(f"{_GLYPHS[verdict]} {verdict}", fg=_COLOURS[verdict], bold=True)
-        from auditkit.report.blamed import printable
+        from auditkit.visible import visible
 
-        click.echo(f"{banner}  {printable(document['headline'])}\n{run.index}", color=_colour())
+        click.echo(f"{banner}  {visible(document['headline'])}\n{run.index}", color=_colour())
     code = _exit_code(document["verdict"], warn_only)
     if code:
         raise click.exceptions.Exit(code)

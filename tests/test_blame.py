@@ -27,9 +27,10 @@ from auditkit.history.describe import describe, distances
 from auditkit.history.git import open_repository
 from auditkit.history.shadow import Replay, Step
 from auditkit.history.shadow.replayed import Change
-from auditkit.report.blamed import blamed, cut, printable
+from auditkit.report.blamed import blamed, cut
 from auditkit.report.document import schema
 from auditkit.server import Server
+from auditkit.visible import visible
 
 # --- literal replays -----------------------------------------------------------------------------------------
 
@@ -238,7 +239,7 @@ def test_objects_are_found_by_what_people_call_them(name: str, found: Key) -> No
         ("", "nothing is or was called"),
     ],
 )
-def test_unknown_and_ambiguous_names_are_one_line(name: str, says: str) -> None:
+def test_unknown_and_ambiguous_names_are_visible(name: str, says: str) -> None:
     other = Fact("function", "b.total()", total(BODY).attributes, 1255, 51, schema="b", name="total")
     with pytest.raises(ConfigError) as error:
         find(name, snapshot_of([table(), total(BODY), other]))
@@ -251,7 +252,7 @@ def test_what_names_hold_cannot_steer_a_terminal() -> None:
             "status": "by_hand", "migration": None}  # fmt: skip
     document = {"kind": "table", "identity": "a\x1b.b", "environment": "e", "folder": "", "lines": [line]}
     for text, _ in blamed(document):
-        assert text == printable(text)
+        assert text == visible(text)
     assert [len(text) for text in (cut("abcdef", 4), cut("日本語", 4))] == [4, 2]
 
 
@@ -505,7 +506,7 @@ def test_frames_have_their_documented_columns(project: Project, monkeypatch: pyt
         (("blame", "production"), 2, "Missing argument 'OBJECT'"),
     ],
 )
-def test_errors_are_one_line(
+def test_errors_are_visible(
     run: Callable[..., Answer], arguments: tuple[str, ...], code: int, says: str
 ) -> None:
     answer = run(*arguments)
@@ -513,7 +514,7 @@ def test_errors_are_one_line(
     assert says in answer.err and len(answer.err.splitlines()) == 1
 
 
-def test_without_migrations_or_with_code_the_reason_is_one_line(
+def test_without_migrations_or_with_code_the_reason_is_visible(
     run: Callable[..., Answer], tmp_path: Path, database: str
 ) -> None:
     empty = Project(tmp_path / "empty")

@@ -877,5 +877,5 @@ def test_hostile_names_stay_in_their_line(capsys: pytest.CaptureFixture[str]) ->
     lines = printed.splitlines()
     assert not set(printed) & {"\x1b", "\u202e", "\t"}
     assert [text for text in lines if text.startswith("::")] == []
-    assert sum("\\n::error::b\\x1b[2J" in text for text in lines) == 3  # title, object, evidence
+    assert sum("\\n::error::b\\u{001B}[2J" in text for text in lines) == 3  # title, object, evidence
     assert lines[-1] == "          SELECT 1"

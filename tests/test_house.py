@@ -22,7 +22,7 @@ PACKAGE = ROOT / "auditkit"
 #: From left to right; nothing imports from its right. Rooms of one group may know each other.
 ROOMS = (
     ("errors",),
-    ("config", "connect", "frames", "progress", "server"),
+    ("config", "connect", "frames", "progress", "server", "visible"),
     ("catalog",),
     ("history",),
     ("causes",),

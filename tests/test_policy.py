@@ -24,11 +24,12 @@ from auditkit.config import Settings, Source
 from auditkit.errors import ConfigError
 from auditkit.policy.doors import doors, verdict
 from auditkit.policy.lately import lately, stale
-from auditkit.policy.plan import one_line, plan, script
+from auditkit.policy.plan import plan, script
 from auditkit.policy.powers import DOORS
 from auditkit.policy.roles import Membership, Reach, Role, Roles, Step, roles_of
 from auditkit.report.guarded import doors as html_of
 from auditkit.report.guarded import guarded
+from auditkit.visible import visible
 
 # --- who can act as whom -----------------------------------------------------------------------------------
 
@@ -355,9 +356,9 @@ def test_hostile_names_stay_in_quotes_and_on_their_line() -> None:
     judged = doors(house([schema], roles=[role(evil)]), ["migrator"])
     text = script(judged, "pro\nduction")
     comments = [line for line in text.splitlines() if line.startswith("--")]
-    assert '-- closes "x""; drop\\u{000A}-- \\u{202E}": schema_owner' in comments
+    assert '-- closes "x""; drop\\n-- \\u{202E}": schema_owner' in comments
     assert f"GRANT USAGE ON SCHEMA old TO {evil};" in text
-    assert one_line("a\r\nb\u2028c") == "a\\u{000D}\\u{000A}b\\u{2028}c"
+    assert visible("a\r\nb\u2028c") == "a\\r\\nb\\u{2028}c"
     document = {"name": "e\n", "migration_roles": ["migrator"], "doors": [d.as_dict() for d in judged.doors],
                 "captured": True, "witnesses": [], "lately": [],
                 "stale": {"migrated_at": None, "says": []}}  # fmt: skip

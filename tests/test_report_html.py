@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from auditkit.report import deploying, figures, html, investigation
 from auditkit.report.svg import Drawing
+from auditkit.visible import visible
 
 
 def inline(audit: Any) -> Any:
@@ -139,7 +140,7 @@ def test_hostile_text_makes_no_element_and_no_attribute(section: Any, notebook: 
 
 @given(st.text())
 def test_any_name_stays_one_visible_line_of_text(name: str) -> None:
-    shown = html.visible(name)
+    shown = visible(name)
     assert shown == re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]", "", shown)
     assert "\n" not in shown
     fragment = html.rollback({"deploy": {"rollback": [name], "deployed": [], "intended": [], "absent": []}})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from auditkit.catalog.grants import quote
 from auditkit.catalog.sql import execute
 from auditkit.policy.doors import Door, Judged
 from auditkit.policy.powers import DOORS, View, granted
+from auditkit.visible import visible
 
 #: Parts of the plan, in order, and their headings.
 ORDER = {
@@ -92,21 +92,13 @@ def _kept(view: View, doors: Iterable[Door]) -> Iterator[str]:
         yield execute(f"GRANT CREATE ON DATABASE %I TO {grantee}")
 
 
-def one_line(text: object) -> str:
-    """Text of an audited database within a comment: nothing in it may end the line, or turn it round."""
-    return "".join(
-        f"\\u{{{ord(c):04X}}}" if unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn") else c
-        for c in str(text)
-    )
-
-
 def script(judged: Judged, name: str) -> str:
     """The plan as a script for psql, to be read first."""
     steps, view = plan(judged), judged.view
     lines = [
-        f"-- Closes the doors to the schema of {one_line(name)} ({one_line(view.snapshot.manifest.get('database', ''))}).",
+        f"-- Closes the doors to the schema of {visible(name)} ({visible(view.snapshot.manifest.get('database', ''))}).",
         "-- Read it, strike out what shall stay, then run it as a superuser: psql -v ON_ERROR_STOP=1 -f FILE",
-        f"-- What others lose goes to {one_line(view.migrator)}. auditkit has not run it, and does not.",
+        f"-- What others lose goes to {visible(view.migrator)}. auditkit has not run it, and does not.",
     ]
     if not steps:
         return "\n".join([*lines, "-- There is nothing to close."]) + "\n"
@@ -121,12 +113,12 @@ def script(judged: Judged, name: str) -> str:
             lines += [f"-- may break: {breaks}"] if breaks else []
         if step.closes:
             more = f" and {len(step.closes) - 3} more" if len(step.closes) > 3 else ""
-            lines.append(f"-- closes {one_line(', '.join(step.closes[:3]))}{more}")
+            lines.append(f"-- closes {visible(', '.join(step.closes[:3]))}{more}")
         lines.append(f"{step.sql};")
     lines += ["", "COMMIT;"]
     rest = [door for door in judged.open if door.severity != "info" and not door.close]
-    lines += [f"-- not closed here: {one_line(d.role)} {one_line(d.says())}" for d in rest]
-    lines += [f"-- not closed here: {one_line(h)}" for h in dict.fromkeys(_unclosable(judged))]
+    lines += [f"-- not closed here: {visible(d.role)} {visible(d.says())}" for d in rest]
+    lines += [f"-- not closed here: {visible(h)}" for h in dict.fromkeys(_unclosable(judged))]
     return "\n".join(lines) + "\n"
 
 

@@ -9,8 +9,8 @@ from auditkit.catalog.sql import execute, literal, tuple_of
 from auditkit.connect import SESSION
 from auditkit.history import ledgers
 from auditkit.history.witnesses import ddl_log
-from auditkit.policy.plan import one_line
 from auditkit.policy.powers import granted
+from auditkit.visible import visible
 
 if TYPE_CHECKING:
     from auditkit.catalog.snapshot import Fact, Snapshot
@@ -28,10 +28,10 @@ def reader_sql(snapshot: Snapshot, name: str = "auditkit") -> str:
     """SQL that makes the role *name* for audits of the database that *snapshot* is of; to be read, run by hand."""
     role = quote(name)
     lines = [
-        f"-- A role for audits of {one_line(snapshot.manifest.get('database', 'this database'))}:",
+        f"-- A role for audits of {visible(snapshot.manifest.get('database', 'this database'))}:",
         "-- it can log in, read the catalog and the ledger, and write",
         "-- nothing. Read it, then run it as a role with CREATEROLE that may grant what is granted here (a superuser).",
-        f"-- It has no password yet. Set one in psql, where it is not logged: \\password {one_line(role)}",
+        f"-- It has no password yet. Set one in psql, where it is not logged: \\password {visible(role)}",
         "-- and keep it in ~/.pgpass or a service file; or let pg_hba.conf authenticate it another way.",
         "",
         "BEGIN;",
@@ -63,8 +63,8 @@ def reader_sql(snapshot: Snapshot, name: str = "auditkit") -> str:
         "COMMIT;",
         "",
         "-- Optional, each for one thing more:",
-        f"-- GRANT pg_read_all_stats TO {one_line(role)};     -- texts in pg_stat_statements: who ran a statement",
-        f"-- GRANT pg_read_all_settings TO {one_line(role)};  -- settings that only superusers see",
+        f"-- GRANT pg_read_all_stats TO {visible(role)};     -- texts in pg_stat_statements: who ran a statement",
+        f"-- GRANT pg_read_all_settings TO {visible(role)};  -- settings that only superusers see",
         "-- Its settings are its own to change. What keeps it from writing is that it is granted nothing:",
         "-- `auditkit policy ENV` shows what PUBLIC may do, which it may, too.",
         "",

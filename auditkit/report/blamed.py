@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from auditkit.history.migration import label_of
+from auditkit.visible import visible
 
 #: What stands before a line, and its colour: nothing is the matter, it is not so by the migrations, it is not there.
 SIGNS = {
@@ -31,16 +32,16 @@ def blamed(document: Mapping[str, Any], width: int | None = None) -> Iterator[tu
     """
     rows = [_row(line, document) for line in document["lines"]]
     columns = [max((columns_of(row[n]) for row in rows), default=0) for n in range(5)]
-    folder = f"   in {printable(document['folder'])}/" if document["folder"] else ""
+    folder = f"   in {visible(document['folder'])}/" if document["folder"] else ""
     yield (
-        f"{printable(document['kind'])} {printable(document['identity'])} in {printable(document['environment'])}{folder}",
+        f"{visible(document['kind'])} {visible(document['identity'])} in {visible(document['environment'])}{folder}",
         None,
     )
     for line, row in zip(document["lines"], rows, strict=True):
         sign, colour = SIGNS.get(line["status"], (" ", None))
         head = "  ".join(filled(cell, size) for cell, size in zip(row[:5], columns, strict=True) if size)
         says = line["says"] if line["status"] not in _NOWHERE else ""
-        says = f"   ({printable(says)})" if says else ""
+        says = f"   ({visible(says)})" if says else ""
         text = f"{sign} {head}  {row[5]}"
         if width and columns_of(text) + columns_of(says) > max(width, _LEAST):
             text = cut(text, max(width, _LEAST) - columns_of(says))
@@ -58,13 +59,13 @@ def _row(line: Mapping[str, Any], document: Mapping[str, Any]) -> Sequence[str]:
     else:
         part = {"grants": "grant"}.get(line["part"], line["part"].replace("_", " "))
         what = f"  {part}" if own else f"    {part}"
-    text = printable(line["text"])
+    text = visible(line["text"])
     if made is None:
         return _NOWHERE.get(line["status"], "?"), "", "", "", what, text
     return (
         place(made, document["folder"]),
         (made["commit"] or "")[:8],
-        cut(printable(made["author"] or ""), 18),
+        cut(visible(made["author"] or ""), 18),
         (made["authored_at"] or "")[:10],
         what,
         text,
@@ -75,11 +76,11 @@ def place(made: Mapping[str, Any], folder: str) -> str:
     """``20260101_init.sql:12``; with the migration's name before it where the file's does not have it."""
     label = label_of(made["version"], made["name"])
     if not made["file"]:
-        return printable(label)
+        return visible(label)
     file = made["file"].removeprefix(f"{folder}/") if folder else made["file"]
     line = f":{made['line']}" if made["line"] else ""
     known = made["version"] in file
-    return printable(f"{file}{line}" if known else f"{label} {file}{line}")
+    return visible(f"{file}{line}" if known else f"{label} {file}{line}")
 
 
 def short_kind(kind: str) -> str:
@@ -95,24 +96,16 @@ def described(item: Mapping[str, Any]) -> Iterator[str]:
     count = item["changes"]
     label = item["describe"].rpartition("+")[0] if not item["exact"] else item["describe"]
     change = f" +{count} {'change' if count == 1 else 'changes'}" if not item["exact"] else ""
-    yield printable(f"{item['name']}: {label}{change}   fingerprint {item['fingerprint'][:12]}")
+    yield visible(f"{item['name']}: {label}{change}   fingerprint {item['fingerprint'][:12]}")
     if not item["exact"]:
         rest = count - item["by_no_migration"]
         parts = [f"{item['by_no_migration']} by no migration"] if item["by_no_migration"] else []
         parts += [f"{rest} that undo or lack what migrations make, from {item['since']} on"] if rest else []
-        yield printable(f"  the nearest state there is, and {count} away from it: {', '.join(parts)}")
+        yield visible(f"  the nearest state there is, and {count} away from it: {', '.join(parts)}")
     if item["head"] and item["version"] and item["head"] != item["version"]:
-        yield printable(f"  the ledger's last is {item['head']}")
+        yield visible(f"  the ledger's last is {item['head']}")
     if item["later"]:
         yield f"  {item['later']} later {'migration' if item['later'] == 1 else 'migrations'} in the repository"
-
-
-def printable(text: str) -> str:
-    """*text* without anything that moves a cursor, changes a direction or ends a line."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape", "surrogatepass").decode()
-        for character in text
-    )
 
 
 def columns_of(text: str) -> int:

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from auditkit.report.document import Audit, counted, document_of
-from auditkit.report.html import Fragment, plural, render, short, visible
+from auditkit.report.html import Fragment, plural, render, short
+from auditkit.visible import visible
 
 #: State of a gate → glyph and word.
 STATES = {"ok": ("✓", "yes"), "warn": ("!", "look"), "bad": ("✗", "no"), "unknown": ("?", "not known")}

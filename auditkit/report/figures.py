@@ -25,9 +25,9 @@ from auditkit.report.html import (
     render,
     time,
     unread_names,
-    visible,
 )
 from auditkit.report.svg import Drawing
+from auditkit.visible import visible
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go

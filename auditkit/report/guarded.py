@@ -7,7 +7,8 @@ from itertools import groupby
 from typing import Any
 
 from auditkit.report.document import Audit, document_of
-from auditkit.report.html import Fragment, render, time, visible
+from auditkit.report.html import Fragment, render, time
+from auditkit.visible import visible
 
 #: So many doors of one role, and so many people, are shown; the JSON has all of them.
 _MOST = 6

@@ -12,7 +12,6 @@ import hashlib
 import itertools
 import json
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from auditkit.causes import who
 from auditkit.report import document as doc
 from auditkit.report.document import Audit, counted, document_of, listing, worst_first
 from auditkit.report.svg import Drawing
+from auditkit.visible import visible, visible_code
 
 if TYPE_CHECKING:
     import jinja2
@@ -132,25 +132,6 @@ def render(template: str, text: str, **values: Any) -> Fragment:
     """Fill ``templates/<template>.html.j2``."""
     body = templates().get_template(f"{template}.html.j2").render(**values)
     return Fragment(Markup('<div class="ak">{}</div>').format(Markup(body)), text)  # noqa: S704 (autoescaped above)
-
-
-def visible(value: object) -> str:
-    """A name on one line, with what cannot be seen written out: line breaks, controls, text direction."""
-    return "".join(_escape(char) if _invisible(char) else char for char in str(value))
-
-
-def visible_code(value: object) -> str:
-    """Several lines of code, with controls and marks of text direction written out."""
-    text = str(value).replace("\r\n", "\n")
-    return "".join(_escape(char) if _invisible(char) and char not in "\n\t" else char for char in text)
-
-
-def _invisible(char: str) -> bool:
-    return unicodedata.category(char) in ("Cc", "Cf", "Zl", "Zp", "Cs", "Co", "Cn")
-
-
-def _escape(char: str) -> str:
-    return {"\n": "\\n", "\t": "\\t", "\r": "\\r"}.get(char, f"\\u{{{ord(char):04X}}}")
 
 
 def time(value: str | None) -> str:

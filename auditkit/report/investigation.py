@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from auditkit.causes import who
 from auditkit.report.document import Audit, cause_of, counted, document_of, listing, worst_first
-from auditkit.report.html import GRAPH_LIMIT, Fragment, but_unread, render, time, unread_names, visible
+from auditkit.report.html import GRAPH_LIMIT, Fragment, but_unread, render, time, unread_names
 from auditkit.report.svg import Drawing
+from auditkit.visible import visible
 
 if TYPE_CHECKING:
     import pandas as pd
