@@ -332,7 +332,8 @@ class Book:
             )
         named = _FORGET.get(self.tool)
         where = named(version, name) if named else f"version = {literal(version)}"
-        gone = f"DELETE FROM {self.table} AS t WHERE {where}"
+        row = " AS t" if self.tool == "drizzle" else ""  # one of its columns need not be there
+        gone = f"DELETE FROM {self.table}{row} WHERE {where}"
         return gone + self._logged("rollback" if ran else "unmark", version)
 
     @property
