@@ -5,17 +5,21 @@ The ledger is written as the CLI writes it: one transaction per file, its row in
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psycopg
+import pytest
 
+from auditkit import cli
 from auditkit.demo.build import LEDGER, RECORD
 from auditkit.history.split import split
 
@@ -101,9 +105,15 @@ class Project:
         return conninfo
 
     def run(
-        self, *arguments: str, env: Mapping[str, str | None] | None = None, timeout: float = 120
+        self,
+        *arguments: str,
+        env: Mapping[str, str | None] | None = None,
+        process: bool = False,
+        timeout: float = 120,
     ) -> Answer:
-        """Run the command line in a process of its own, in this folder."""
+        """Run the command line in this folder: here, which is a second faster, or in a *process* of its own."""
+        if not process:
+            return self._here(arguments, environment(env))
         done = subprocess.run(
             [sys.executable, "-m", "auditkit", *arguments],
             cwd=self.root,
@@ -114,6 +124,28 @@ class Project:
             timeout=timeout,
         )
         return Answer(done.returncode, done.stdout, done.stderr)
+
+    def _here(self, arguments: Sequence[str], variables: Mapping[str, str]) -> Answer:
+        before = dict(os.environ)
+        out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", newline="", write_through=True) for _ in "oe")
+        with (
+            contextlib.chdir(self.root),
+            Path(os.devnull).open() as nothing,
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.MonkeyPatch.context() as patch,
+            pytest.raises(SystemExit) as stop,
+        ):
+            patch.setattr(sys, "stdin", nothing)
+            try:
+                os.environ.clear()
+                os.environ.update(variables)
+                cli.main(arguments)
+            finally:
+                os.environ.clear()
+                os.environ.update(before)
+        said = [stream.buffer.getvalue().decode() for stream in (out, err)]  # type: ignore[attr-defined]
+        return Answer(int(stop.value.code or 0), *said)
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:

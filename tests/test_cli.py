@@ -596,7 +596,7 @@ def test_progress_is_for_people_and_colours_too(world: World) -> None:
 
 
 def test_in_a_pipe_there_are_neither(world: World) -> None:
-    answer = world.project.run("check", "production")
+    answer = world.project.run("check", "production", process=True)
     assert (answer.code, answer.err) == (1, "")
     assert "\x1b" not in answer.out
 
@@ -618,7 +618,8 @@ def test_a_reader_that_has_seen_enough(world: World) -> None:
 
 
 def test_ascii_terminals_do_not_stop_the_output(world: World) -> None:
-    answer = world.project.run("check", "staging", env={"PYTHONIOENCODING": "ascii", "LC_ALL": "C"})
+    ascii_only = {"PYTHONIOENCODING": "ascii", "LC_ALL": "C"}
+    answer = world.project.run("check", "staging", env=ascii_only, process=True)
     assert (answer.code, answer.out[:6]) == (0, "✓ PASS")
 
 
