@@ -389,6 +389,7 @@ def test_a_push_runs_what_is_pending_and_leaves_the_rest(drifted: tuple[Project,
     here.write(
         "20260106100000_by_name.sql", "create index concurrently people_by_name on public.people (name);\n"
     )
+    here.write("20260107100000_no_person.sql", "alter table public.notes drop column person;\n")
     trial = here.run("push", "production", "--dry-run")
     assert trial.code == 0, trial.err
     assert "BEGIN;\ncreate index concurrently" not in trial.out
@@ -400,6 +401,8 @@ def test_a_push_runs_what_is_pending_and_leaves_the_rest(drifted: tuple[Project,
             "(select relrowsecurity from pg_class where oid = 'public.notes'::regclass), "
             "(select max(version) from supabase_migrations.schema_migrations)"
         ).fetchone()
-    assert row == (True, False, "20260106100000")
+    assert row == (True, False, "20260107100000")
     again = here.run("push", "production", "--yes", "production")
     assert (again.code, again.err) == (0, "nothing is pending in production\n")
+    back = here.run("apply", "reports/push-production.plan.toml", *APPLY[2:], "--rollback")
+    assert back.code == 0, back.err  # the column is the last one now, and nothing else differs

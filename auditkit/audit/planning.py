@@ -409,18 +409,32 @@ class _Planning:
         needs_book = [f.id for f in self._with("push", "repair", "pull") if f.cause != "unknown"]
         needs_book += ["pending migrations"] if self._pending() else []
         if needs_book and self.book is None:
-            first = (
-                self.commands.push(self._pending(), late=False) if self.commands and self._pending() else ""
-            )
-            found.append(
-                f"{self.name} has no history of migrations yet, nor a table for it; have the migration tool begin it"
-                + (f": {first.splitlines()[0]}" if first else "")
-            )
+            found.append(self._bookless())
         elif needs_book and self.book and not self.book.writable:
             found.append(
                 f"auditkit does not write the ledger of {self.book.tool}; it writes those of {', '.join(sorted(RECORDS))}"
             )
         return found
+
+    def _bookless(self) -> str:
+        """What to do about an environment that has no table for the history of its migrations."""
+        commands, tool = self.commands, self.migrations.tool
+        if any(f.cause == "applied_not_recorded" and f.entry is None for f in self.explained.findings):
+            record = self._records(*self._there())
+            return (
+                f"{self.name} has what its migrations do, and no table that says so: {tool} would run them all again; "
+                + (
+                    f"have it record them first: {record}"
+                    if record
+                    else f"make the table as {tool} does, empty"
+                )
+                + f", then make the plan again: auditkit plan {self.name}"
+            )
+        first = commands.push(self._pending(), late=False) if commands and self._pending() else ""
+        return (
+            f"{self.name} has no history of migrations yet, nor a table for it; have the migration tool begin it"
+            + (f": {first.splitlines()[0]}" if first else "")
+        )
 
     def _too_much(self) -> list[str]:
         """What a command that runs all that is pending would run although the plan leaves it out."""
@@ -473,8 +487,7 @@ class _Planning:
 
     def _pending(self) -> list[Migration]:
         """The files to run, in their order: what is pending, and what was recorded and never run."""
-        if self._unrecorded():
-            return []
+        there = {migration.version for migration in self._there()} if self._unrecorded() else set()
         elsewhere = {
             f.entry.version
             for f in self.explained.findings
@@ -489,7 +502,7 @@ class _Planning:
         found = []
         for row in self.matrix.rows:
             cell = row.cells.get(self.name)
-            if row.migration is None or cell is None or row.version in elsewhere:
+            if row.migration is None or cell is None or row.version in elsewhere | there:
                 continue
             if cell.state == "pending" or row.version in again:
                 found.append(row.migration)
@@ -570,11 +583,20 @@ class _Planning:
         found = (f for f in self._with("repair") if f.cause == "applied_not_recorded" and f.entry is None)
         return next(found, None)
 
+    def _there(self) -> list[Migration]:
+        """Of migrations that nothing records, those that are there as a whole."""
+        late = {
+            f.entry.version
+            for f in self.explained.findings
+            if f.entry and f.cause in ("missing_migration", "partial_apply")
+        }
+        return [migration for migration in self.migrations if migration.version not in late]
+
     def _repairs(self, shadow: Rehearsal) -> None:
         """What the ledger says wrongly, before anything is run."""
         book = self.book
         if book and (finding := self._unrecorded()):
-            files = [*self.migrations]
+            files = self._there()
             self._ledger(
                 shadow,
                 f"Record {len(files)} migrations as applied: what they do is there",

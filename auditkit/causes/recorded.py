@@ -35,7 +35,9 @@ def applied_not_recorded(search: Search) -> None:
     strangers = search.entries(lambda e: e.state == "unknown" and e.applied is None)
     search.ran |= {entry.label for entry in here}
     if len(here) > 1 and not any(e.applied is not None or e.state == "unknown" for e in case.entries):
-        _no_ledger(search, here, len(pending))
+        silent = [entry for entry in pending if entry not in here and _leaves_all_right(search, entry)]
+        search.ran |= {entry.label for entry in silent}
+        _no_ledger(search, here, silent, len(pending))
         return
     if len(here) == len(strangers) == 1:  # the same one, as far as can be told: see restamped
         search.restamped[here[0].label] = strangers[0]
@@ -80,10 +82,19 @@ def _built_on(entry: Entry) -> Iterator[Evidence]:
         )
 
 
-def _no_ledger(search: Search, here: list[Entry], pending: int) -> None:
+def _leaves_all_right(search: Search, entry: Entry) -> bool:
+    """Whether all that a migration made or changed, if that is anything, is as the last of them leaves it."""
+    intended = search.case.intended
+    assert intended is not None and entry.intended is not None
+    keys = intended.footprint(entry.intended)
+    return all(search.same(intended.final.get(*key), search.actual(key)) for key in keys)
+
+
+def _no_ledger(search: Search, here: list[Entry], silent: list[Entry], pending: int) -> None:
     """A schema without any history: one finding, not one for every migration."""
     env = search.env
-    count = f"{len(here)} of {pending}" if len(here) < pending else f"all {pending}"
+    found = len(here) + len(silent)
+    count = f"{found} of {pending}" if found < pending else f"all {pending}"
     assert search.case.intended is not None
     steps = [e.intended for e in here if e.intended is not None]
     made = {key for step in steps for key in search.case.intended.footprint(step) if search.actual(key)}
@@ -96,11 +107,19 @@ def _no_ledger(search: Search, here: list[Entry], pending: int) -> None:
         evidence=[
             Evidence("ledger", f"No row of any migration of this project was found in {env}."),
             Evidence("replay", f"The effect of {listed(e.label for e in here)} is here."),
+            *_superseded(silent),
         ],
         alternatives=[
             ("unknown", "It may have been made from a dump or a schema file, or its ledger lies elsewhere.")
         ],
     )
+
+
+def _superseded(silent: list[Entry]) -> Iterator[Evidence]:
+    if silent:
+        yield Evidence(
+            "replay", f"Nothing of {listed(e.label for e in silent)} would show: later ones changed it."
+        )
 
 
 def _ran_unrecorded(search: Search, entry: Entry) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from auditkit.catalog.compare import Scope, compared_facts
+from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.snapshot import Key, Snapshot, Value
 from auditkit.history.ledgers import History
 
@@ -24,8 +25,12 @@ State = dict[Key, dict[str, Value]]
 
 
 def state_of(snapshot: Snapshot, scope: Scope, history: History) -> State:
-    """What *snapshot* holds of what is compared, with the rows of its ledger."""
-    found: State = dict(compared_facts(snapshot, scope))
+    """What *snapshot* holds of what is compared, with the rows of its ledger; without the order of columns, which no
+    way back restores."""
+    found: State = {
+        key: {name: value for name, value in values.items() if name != KINDS[key[0]].ordinal}
+        for key, values in compared_facts(snapshot, scope)
+    }
     for row in history.rows:
         key = (LEDGER_ROW, _label(row))
         again = 1
