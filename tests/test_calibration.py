@@ -134,6 +134,15 @@ def test_a_tool_that_records_in_a_transaction_beside_the_migration(shift: int) -
     assert found.foreign(function(4, 999)) == [999]
 
 
+def test_a_migration_that_was_run_in_a_subtransaction_once_is_no_hand_s() -> None:
+    nested = {4: 721, 5: 721}
+    found = calibrate(case(LEDGER, {n: nested.get(n, LEDGER[n // 2]) for n in range(2 * MIGRATIONS)}))
+    assert (found.link, found.hit_rate, found.foreign(function(4, 721))) == ("exact", 1.0, [])
+    hand = {4: 721}  # of two functions one
+    found = calibrate(case(LEDGER, {n: hand.get(n, LEDGER[n // 2]) for n in range(2 * MIGRATIONS)}))
+    assert (found.link, found.foreign(function(4, 721))) == ("exact", [721])
+
+
 def test_a_ledger_of_one_row() -> None:
     found = calibrate(case([None, None, None, None, None, 750], lambda n: 600 + 10 * (n // 2)))
     assert (found.link, found.ran["2_m"]) == ("one-row", 620)

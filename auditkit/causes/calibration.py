@@ -343,7 +343,7 @@ def _exact(case: Case, replay: Replay, kept: list[Entry], rows: Sequence[Row], t
             and _within(row.xid, row.entry, kept)
         ):
             by_xid[row.xid] = [row.entry]
-    for xid, entry in _several_transactions(case, replay, kept):
+    for xid, entry in [*_several_transactions(case, replay, kept), *_wholly_nested(case, replay, kept, rows)]:
         by_xid.setdefault(xid, [entry])
     return by_xid
 
@@ -422,6 +422,30 @@ def _same_moment(by_xid: Map, rows: Sequence[Row], times: dict[int, str]) -> Map
     """The transactions that committed in the very microsecond in which a ledger row did: its subtransactions."""
     moments = {times[xid]: entries for xid, entries in by_xid.items() if xid in times}
     return {xid: moments[at] for xid, at in times.items() if at in moments and xid not in by_xid}
+
+
+def _wholly_nested(
+    case: Case, replay: Replay, kept: list[Entry], rows: Sequence[Row]
+) -> Iterator[tuple[int, Entry]]:
+    """What migrations wrote in subtransactions that their text does not have (psql's ON_ERROR_ROLLBACK, a wrapper).
+
+    Then nothing bears the transaction of the ledger row, and all bears the ids that follow it at once. A hand that
+    changes a thing and takes that back has used the first of those for the change.
+    """
+    written: dict[str, set[int]] = defaultdict(set)
+    for row in rows:
+        if row.steady:
+            written[row.entry.label].add(row.xid)
+    equal = [e for e in kept if e.xmin in written.get(e.label, ())]
+    nested = [
+        e
+        for e in kept
+        if e.xmin is not None
+        and (e.xmin + 1) % _CIRCLE in written.get(e.label, ())
+        and all(_within(xid, e, kept, _used(replay, case, e)) for xid in written[e.label])
+    ]
+    for entry in nested if len(nested) < len(equal) else ():  # else the tool records beside its migrations
+        yield from ((xid, entry) for xid in written[entry.label])
 
 
 def _within(xid: int, entry: Entry, kept: list[Entry], most: int | None = None) -> bool:

@@ -184,8 +184,16 @@ def _prune(root: Path) -> None:
     """Forget the replays and clusters that were not used for longest, and what a killed process left."""
     if not root.is_dir():
         return
-    kept = sorted((f for f in root.iterdir() if not f.name.startswith(".")), key=lambda f: f.stat().st_mtime)
+    kept = sorted((f for f in root.iterdir() if not f.name.startswith(".")), key=_last_used)
     heavy = [f for f in kept if (f / "cluster").exists()]
-    stale = [f for f in root.glob(".new-*") if f.stat().st_mtime < time.time() - 3600]
+    stale = [f for f in root.glob(".new-*") if _last_used(f) < time.time() - 3600]
     for folder in {*kept[:-KEEP], *heavy[:-KEEP_CLUSTERS], *stale}:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _last_used(folder: Path) -> float:
+    """When a replay was used; 0 if another process has forgotten it in the meantime."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
