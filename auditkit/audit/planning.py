@@ -49,6 +49,15 @@ from auditkit.resolve.unheeded import unheeded
 _ACCEPTED = dt.timedelta(days=90)
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A plan, and what it was made from."""
+
+    plan: Plan
+    explained: Explained
+    matrix: HistoryMatrix
+
+
 def plan(
     environment: str,
     *,
@@ -73,12 +82,34 @@ def plan(
         Unreadable: the environment, or its ledger, could not be read completely.
     """
     settings = settings or config.load(config_file or None)
+    return planned(
+        environment,
+        resolve=resolve or {},
+        from_file=from_file,
+        only_push=only_push,
+        tool_commands=tool_commands,
+        settings=settings,
+        progress=progress,
+    ).plan
+
+
+def planned(
+    environment: str,
+    *,
+    resolve: Mapping[str, str],
+    from_file: str,
+    only_push: bool,
+    tool_commands: bool,
+    settings: Settings,
+    progress: Tell,
+) -> Planned:
+    """:func:`plan`, with what it was made from: the environment is read and explained once."""
     source = settings.source(environment)
     if source.type != "live":
         raise ConfigError(
             f"{source.name} is not a database that could be changed; name an environment that is"
         )
-    chosen = {**(_chosen_in(from_file, source.name) if from_file else {}), **(resolve or {})}
+    chosen = {**(_chosen_in(from_file, source.name) if from_file else {}), **resolve}
     migrations = listed(migrations_of(settings), settings)
     snapshot = take(source, settings, progress=progress)
     history = ledgers.choose(snapshot.ledgers, migrations)
@@ -117,7 +148,7 @@ def plan(
         tool_commands,
         progress,
     )
-    return work.plan()
+    return Planned(work.plan(), explained, matrix)
 
 
 def _chosen_in(path: str, name: str) -> dict[str, str]:
@@ -659,15 +690,20 @@ class _Planning:
                 )
 
     def _late_records(self, shadow: Rehearsal) -> None:
-        """What was half applied is recorded once it is whole; what was run and is no migration is forgotten with it."""
-        for finding in self._with("revert") if self.book else ():
-            if finding.cause == "unknown_migration" and (entry := finding.entry):
+        """What was half applied is recorded once it is whole; what has no file is forgotten with what it did, or once a
+        new migration does it."""
+        fetched = [finding for finding, _ in self.fetched]
+        for finding in self._with("revert", "pull") if self.book else ():
+            entry = finding.entry
+            if finding.cause == "unknown_migration" and entry and finding not in fetched:
                 assert self.book
+                undone = finding in self._with("revert")
+                why = "what it did is undone" if undone else "a new migration does it"
                 self._ledger(
                     shadow,
-                    f"Forget {entry.label}, which has no file: what it did is undone",
+                    f"Forget {entry.label}, which has no file: {why}",
                     finding,
-                    [self.book.forget(entry.version, entry.name, ran=True)],
+                    [self.book.forget(entry.version, entry.name, ran=undone)],
                     [],
                     [self._forgets(entry.version)],
                 )

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from auditkit import config
-from auditkit.audit.explaining import explain
-from auditkit.audit.planning import plan, wish
+from auditkit.audit.document import assemble
+from auditkit.audit.planning import planned, wish
 from auditkit.config import Settings
 from auditkit.errors import ConfigError
 from auditkit.progress import Tell, silent
@@ -31,41 +31,44 @@ def resolution(
     at: str = "",
     progress: Tell = silent,
 ) -> Audit:
-    """:func:`explain`, and what is done about each finding: ``document["resolution"]``. Nothing is run.
+    """An audit of one environment, and what is done about each finding: ``document["resolution"]``. Nothing is run.
 
     Args:
         resolve: finding → resolution, or the same as text: ``f-0123456789=revert, f-…=accept until 2027-01-31: why``.
         plan_file: where the plan is saved, for ``auditkit apply``; its choices are taken if it is there already.
 
     Raises:
-        ConfigError: what :func:`plan` and :func:`explain` raise, or *plan_file* cannot be written.
+        ConfigError: what :func:`plan` raises, or *plan_file* cannot be written.
     """
     from auditkit.report.document import Audit
 
     settings = settings or config.load(config_file or None)
-    chosen = choices(resolve) if isinstance(resolve, str) else dict(resolve)
-    audit = explain(
-        environment,
-        settings=settings,
-        fail_on=fail_on,
-        notebook="resolution",
-        command=command,
-        at=at,
-        progress=progress,
-    )
+    fail_on = config.check_severity(fail_on or settings.fail_on)
     file = settings.root / plan_file if plan_file else None
-    made = plan(
+    made = planned(
         environment,
-        resolve=chosen,
+        resolve=choices(resolve) if isinstance(resolve, str) else resolve,
         from_file=str(file) if file and file.is_file() else "",
+        only_push=False,
         tool_commands=tool_commands,
         settings=settings,
         progress=progress,
     )
+    audit = assemble(
+        [made.explained],
+        made.matrix,
+        problems=[],
+        settings=settings,
+        baseline="migrations",
+        fail_on=fail_on,
+        notebook="resolution",
+        command=command or f"auditkit explain {made.plan.environment}",
+        at=at,
+    )
     if file:
-        made.save(file)
+        made.plan.save(file)
     saved = str(Path(plan_file)) if file else ""
-    return Audit({**audit.document, "resolution": {"plan": made.as_dict(), "file": saved}})
+    return Audit({**audit.document, "resolution": {"plan": made.plan.as_dict(), "file": saved}})
 
 
 def decide(
