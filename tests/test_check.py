@@ -17,6 +17,7 @@ from test_alerts import Server as Hook
 from auditkit import audit, config, report
 from auditkit import server as servers
 from auditkit.audit import checking, remembered
+from auditkit.report import checked as lines
 from auditkit.report import last_check
 from auditkit.report.document import Audit, schema
 from auditkit.report.fleet import fleet_of
@@ -379,3 +380,53 @@ def test_a_catalog_is_recognised_in_whatever_order_it_was_read(project: Project)
     assert remembered._state(snapshot) == before
     snapshot.tables["table"].xmins[0] += 1  # written by another transaction: perhaps changed and changed back
     assert remembered._state(snapshot) != before
+
+
+def test_fifty_environments_fit_on_a_screen() -> None:
+    """Those of which the same is said are told together; the first of the promotion order and groups stay apart."""
+    names = [f"shop_{n:02}" for n in range(50)]
+    drifted = {"shop_03", "shop_33"}
+
+    def environment(name: str) -> dict[str, Any]:
+        ledger = {"applied": 1, "pending": int(name == "shop_07"), "head": "1"}
+        return {
+            "name": name,
+            "status": "complete",
+            "fingerprint": "f",
+            "ledger": ledger,
+            "findings": int(name in drifted),
+        }
+
+    delta = {"kind": "index", "identity": "public.i", "change": "unexpected", "finding": None}
+    document = {
+        "environments": [environment(name) for name in names],
+        "fleet": {"groups": [], "order": ["shop_01"], "violations": []},
+        "deltas": [{**delta, "environment": name} for name in sorted(drifted)],
+        "migrations": [
+            {"version": "1", "name": "a", "file": "1_a.sql", "states": dict.fromkeys(names, "applied")},
+            {"version": "2", "name": "b", "file": "2_b.sql",
+             "states": {**dict.fromkeys(names, "applied"), "shop_07": "pending"}},
+        ],
+        "not_checked": [],
+        "findings": [],
+        **dict.fromkeys(("created_at", "verdict", "headline"), ""),
+    }  # fmt: skip
+    assert [text for text, _ in lines.checked(document)] == [
+        "  shop_03: 1 finding, 1 applied, 0 pending",
+        "  shop_33: 1 finding, 1 applied, 0 pending",
+        "  shop_00, shop_01, shop_02 and 44 others: 0 findings, 1 applied, 0 pending",
+        "  shop_07: 0 findings, 1 applied, 1 pending",
+    ]
+    fleet = fleet_of(document)
+    assert [text for text, _ in lines.matrix(fleet)] == [
+        "promotion order: shop_01",
+        "migration  shop_01  shop_00 and 45 others  shop_03 and shop_33  shop_07",
+        "2 b        applied  applied                applied              pending",
+        "1 migration is applied everywhere.",
+        "",
+        "drifted object  shop_01  shop_00 and 45 others  shop_03 and shop_33  shop_07",
+        "index public.i  ·        ·                      + unexpected         ·",
+    ]
+    assert "shop_49" in next(
+        text for text, _ in lines.matrix(fleet, everything=True) if text.startswith("migration")
+    )

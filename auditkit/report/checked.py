@@ -13,6 +13,8 @@ Line = tuple[str, str | None]
 
 #: So many findings are named; `auditkit explain` tells the rest.
 MOST = 10
+#: With more environments than these, those of which the same is said are told together.
+FEW = 12
 _COLOURS = {"critical": "red", "high": "red", "medium": "yellow"}
 _MARKS = {"missing": "−", "unexpected": "+", "changed": "~"}
 
@@ -22,9 +24,16 @@ def checked(document: Mapping[str, Any]) -> Iterator[Line]:
     since = document.get("since_last_run") or {}
     grouped = {name for group in document["fleet"]["groups"] for name in group["members"]}
     blocked = {item.get("environment") for item in document["not_checked"] if item.get("blocking", True)}
-    for env in document["environments"]:
-        if env["name"] not in grouped:
-            yield f"  {clean(env['name'])}: {_state(env, env['name'] in blocked)}", None
+    alone = [env for env in document["environments"] if env["name"] not in grouped]
+    alike: dict[str, list[str]] = {}
+    for env in alone:
+        state = _state(env, env["name"] in blocked)
+        if len(alone) > FEW and not env["findings"] and not state.endswith("INCOMPLETE"):
+            alike.setdefault(state, []).append(env["name"])
+        else:
+            yield f"  {clean(env['name'])}: {state}", None
+    for state, names in alike.items():
+        yield f"  {clean(listing(names))}: {state}", None
     fleet = fleet_of(document)
     for group in fleet["groups"]:
         yield f"  {clean(group['name'])}: {clean(says(group, fleet))}", None
@@ -76,35 +85,37 @@ def matrix(fleet: Mapping[str, Any], *, everything: bool = False) -> Iterator[Li
     if fleet["order"]:
         yield f"promotion order: {' → '.join(map(clean, fleet['order']))}", None
     unread = {e["name"] for e in fleet["environments"] if e["fingerprint"] is None}
-    rows = []
     alike = 0
+    history, drift = [], []
     for row in fleet["migrations"]:
         cells = [_migration(row, members, unread) for members in names.values()]
         if {*cells} <= {"applied"}:
             alike += 1
             if not everything:
                 continue
-        rows.append([clean(f"{row['version']} {row['name']}", 60), *cells])
-    yield from _table(["migration", *heads], rows)
-    if alike and not everything:
-        yield f"{counted(alike, 'migration is', 'migrations are')} applied everywhere.", None
-    rows = []
+        history.append([clean(f"{row['version']} {row['name']}", 60), *cells])
     for item in fleet["objects"]:
         cells = []
         for members in names.values():
             states = {n: item["environments"].get(n, "?" if n in unread else "·") for n in members}
             text = cell(states, members, "·")
             cells.append(f"{_MARKS[text]} {text}" if text in _MARKS else text)
-        rows.append([clean(f"{item['kind']} {item['identity']}", 70), *cells])
-    if rows:
+        drift.append([clean(f"{item['kind']} {item['identity']}", 70), *cells])
+    if len(heads) > FEW and not everything:
+        apart = {n for n, (name, of) in enumerate(names.items()) if of != [name] or name in fleet["order"]}
+        heads, history, drift = _merged(heads, history, drift, apart)
+    yield from _table(["migration", *heads], history)
+    if alike and not everything:
+        yield f"{counted(alike, 'migration is', 'migrations are')} applied everywhere.", None
+    if drift:
         yield "", None
-    limit = len(rows) if everything else 40
-    yield from _table(["drifted object", *heads], rows[:limit])
-    if len(rows) > limit:
-        yield f"and {len(rows) - limit:,} more (--all lists them)", None
+    limit = len(drift) if everything else 40
+    yield from _table(["drifted object", *heads], drift[:limit])
+    if len(drift) > limit:
+        yield f"and {len(drift) - limit:,} more (--all lists them)", None
     for name in sorted(unread):
         yield f"{clean(name)}: not read", None
-    if not rows and not unread:
+    if not drift and not unread:
         yield "No object differs from the migrations.", None
     for group in fleet["groups"]:
         yield f"group {clean(group['name'])}: {clean(says(group, fleet))}", None
@@ -125,6 +136,21 @@ def _migration(row: Mapping[str, Any], members: list[str], unread: set[str]) -> 
     for name in members:
         states.setdefault(name, "?" if name in unread else absent)
     return cell(states, members, absent)
+
+
+def _merged(
+    heads: list[str], history: list[list[str]], drift: list[list[str]], apart: set[int]
+) -> tuple[list[str], list[list[str]], list[list[str]]]:
+    """The matrix with the columns that say the same throughout as one, but for those *apart*."""
+    rows = [*history, *drift]
+    alike: dict[tuple[str, ...], list[int]] = {}
+    for n in range(len(heads)):
+        own = (str(n),) if n in apart else ()
+        alike.setdefault((*own, *(row[n + 1] for row in rows)), []).append(n)
+    chosen = list(alike.values())
+    rows = [[row[0], *(row[same[0] + 1] for same in chosen)] for row in rows]
+    together = [listing([heads[n] for n in same], 2) for same in chosen]
+    return together, rows[: len(history)], rows[len(history) :]
 
 
 def _table(head: list[str], rows: list[list[str]]) -> Iterator[Line]:
