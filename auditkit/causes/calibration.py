@@ -434,7 +434,7 @@ def _wholly_nested(
     """
     written: dict[str, set[int]] = defaultdict(set)
     for row in rows:
-        if row.steady:
+        if row.steady or row.key[0] == "index":
             written[row.entry.label].add(row.xid)
     equal = [e for e in kept if e.xmin in written.get(e.label, ())]
     nested = [

@@ -332,9 +332,9 @@ def _one(search: Search, half: _Half, created: bool | None = None, never: bool =
     mine = [
         d
         for key, deltas in search.open.items()
-        if key in footprint or _of_the_base(half.replay, key)
         for d in deltas
-        if (
+        if (key in footprint or (_of_the_base(half.replay, key) and not _told(search, d)))
+        and (
             d.key in gone
             if state is None or (outcome is None and key in footprint)
             else predicted(search, d, state)
@@ -384,6 +384,12 @@ def _confidence(
     if agrees and not half.undone and (half.entry.state == "failed" or created is False):
         return "proven"
     return "consistent" if half.entry.applied is None or never or search.calibration.trusted else "conjecture"
+
+
+def _told(search: Search, delta: Delta) -> bool:
+    """Whether what the ledger records has this difference from the files all the same."""
+    applied = search.case.applied
+    return applied is not None and predicted(search, delta, applied.final)
 
 
 def _of_the_base(replay: Replay, key: Key) -> bool:
