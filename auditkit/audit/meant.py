@@ -24,6 +24,9 @@ from auditkit.history.split import join
 from auditkit.history.states import Cell, HistoryMatrix
 from auditkit.progress import Tell
 
+#: How many failures of one replay are told one by one; the rest mostly follows from them.
+_TOLD = 3
+
 
 def migrations_of(settings: Settings, ref: str | None = None) -> Migrations:
     return load_migrations(settings.root, tool=settings.tool, path=settings.migrations_path, ref=ref)
@@ -224,13 +227,15 @@ def meant_for(
         {} if applied is intended else {"what the ledger records": applied}
     )
     for which, result in replays.items():
-        for failure in result.failures:
+        more = len(result.failures) - _TOLD
+        for number, failure in enumerate(result.failures[:_TOLD], 1):
             step = result.steps[failure.step]
+            after = f" ({more} more failed after it)" if more > 0 and number == _TOLD else ""
             notes.append(
                 {
                     "environment": name,
                     "what": f"{step.file or step.version}, line {failure.line}",
-                    "why": f"replaying {which} failed there: {failure.message}",
+                    "why": f"replaying {which} failed there: {failure.message}{after}",
                     "fix": "correct the migration, or name a server that can run it: [shadow] server",
                     # What the ledger's order or text cannot do in the shadow is a clue, not a hole.
                     "blocking": result is intended,

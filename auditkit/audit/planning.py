@@ -567,7 +567,9 @@ class _Planning:
                 shadow.close()
             unlike = [said(delta) for delta in shadow.unlike]
             made.steps = shadow.steps
-            made.notes += [note for note in shadow.final if note not in made.notes]
+            made.notes += [
+                note for note in (*shadow.final, *self._orders(shadow, goal)) if note not in made.notes
+            ]
             made.proof = {
                 "ran": True,
                 "proven": not left and not left_back and not unlike,
@@ -916,6 +918,17 @@ class _Planning:
         return [
             said(d) for d in found if script.changeable(d) and d.key not in stay and not stay & {*d.children}
         ]
+
+    def _orders(self, shadow: Rehearsal, goal: Snapshot) -> list[str]:
+        """Tables whose columns stand in another order afterwards, which nothing but a new table would change."""
+        found = (d for d in self._to_migrations(goal, shadow.now) if d.is_order and d.change == "changed")
+        facts = (shadow.now.get(*d.key) for d in found)
+        tables = sorted({str(fact.parent) for fact in facts if fact and fact.parent})
+        return (
+            [f"the columns of {', '.join(tables)} stand in another order than after the migrations"]
+            if tables
+            else []
+        )
 
     def _ledger_left(self, shadow: Rehearsal, drafts: Sequence[Draft]) -> list[str]:
         """What the ledger would still say otherwise than the files."""
