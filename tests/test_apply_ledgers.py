@@ -301,6 +301,12 @@ SEED = random.Random(int(os.environ.get("AUDITKIT_TEST_SEED", "0")))
 PUSHED = list(KITS) if ALL else SEED.sample(sorted(KITS), 2)
 REPAIRED = list(KITS) if ALL else SEED.sample(sorted(KITS), 1)
 
+UNKNOWN = (
+    ["yoyo", "typeorm", "node-pg-migrate", "sequelize"]
+    if ALL
+    else SEED.sample(["yoyo", "node-pg-migrate"], 1)
+)
+
 
 @dataclass
 class Scene:
@@ -422,6 +428,29 @@ def test_a_ledger_that_is_wrong_is_put_right(scene: Scene) -> None:
     scene.apply(made)
     assert scene.verdict() == "PASS"
     assert _without_numbers(scene.rows()) == _without_numbers(rows)
+
+
+@pytest.mark.tools
+@pytest.mark.slow
+@pytest.mark.parametrize("how", ["revert", "pull"])
+@pytest.mark.parametrize("scene", UNKNOWN, indirect=True)
+def test_what_has_no_file_is_taken_back_or_written_anew(scene: Scene, how: str) -> None:
+    scene.write(3)
+    scene.run()
+    for name in scene.kit.files[2].keys() - scene.kit.files[1].keys():
+        (scene.root / name).unlink()
+    found = audit.explain("production", settings=scene.settings).document["findings"]
+    assert "unknown_migration" in {finding["cause"] for finding in found}
+    made = scene.plan(resolve={finding["id"]: how for finding in found})
+    scene.apply(made)
+    assert scene.verdict() == "PASS"
+    if how == "pull":
+        rows = scene.rows()
+        scene.run()  # the new file is known
+        assert scene.rows() == rows
+    scene.apply(made, rollback=True)
+    scene.write(3)
+    assert scene.verdict() == "PASS"
 
 
 def _without_numbers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

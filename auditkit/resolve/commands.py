@@ -154,7 +154,7 @@ class Commands:
     def forget(self, version: str, file: Migration | None = None) -> str:
         """What takes a version out of the ledger; empty if the tool has no such command."""
         template = TOOLS[self.tool].reverted
-        if "{parent}" in template and file is None:
+        if file is None and ("{parent}" in template or self.tool == "yoyo"):  # which looks for the file
             return ""
         return self._filled(template, file or Migration(version, "", "", None))
 
