@@ -112,7 +112,7 @@ Where migrations are programs the file is one, too, and the tool itself replays 
 (named by `file_template`), a Django `RunSQL` in the app whose tables it is about, a script for Knex, TypeORM or Sequelize
 in the project's language and manner, a Rails migration, steps for yoyo; SQL for node-pg-migrate. Models and schema
 files that the project keeps beside its migrations (Django's models, `schema.rb`, entities) are not changed.
-Liquibase, Atlas, Sqitch, Ecto, EF Core and pgroll get no file: take the statements of `diff --sql`.
+Liquibase, Atlas, Sqitch, postgres-migrations, Ecto, EF Core and pgroll get no file: take the statements of `diff --sql`.
 """
 
 

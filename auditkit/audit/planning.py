@@ -692,20 +692,15 @@ class _Planning:
                 )
 
     def _late_records(self, shadow: Rehearsal) -> None:
-        """What was half applied is recorded once it is whole; what has no file is forgotten with what it did, or once a
-        new migration does it."""
-        fetched = [finding for finding, _ in self.fetched]
-        for finding in self._with("revert", "pull") if self.book else ():
-            entry = finding.entry
-            if finding.cause == "unknown_migration" and entry and finding not in fetched:
+        """What was half applied is recorded once it is whole; what has no file is forgotten once what it did is undone."""
+        for finding in self._with("revert") if self.book else ():
+            if finding.cause == "unknown_migration" and (entry := finding.entry):
                 assert self.book
-                undone = finding in self._with("revert")
-                why = "what it did is undone" if undone else "a new migration does it"
                 self._ledger(
                     shadow,
-                    f"Forget {entry.label}, which has no file: {why}",
+                    f"Forget {entry.label}, which has no file: what it did is undone",
                     finding,
-                    [self.book.forget(entry.version, entry.name, ran=undone)],
+                    [self.book.forget(entry.version, entry.name, ran=True)],
                     [],
                     [self._forgets(entry.version)],
                 )
