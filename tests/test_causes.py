@@ -332,6 +332,19 @@ def test_a_migration_that_is_half_there_is_missing_and_not_proven() -> None:
     assert "only partly" in finding.title
 
 
+@pytest.mark.parametrize(
+    ("here", "cause"), [("new", "applied_not_recorded"), ("old", "missing_migration")], ids=["run", "skipped"]
+)
+def test_a_drop_that_is_not_recorded_shows_in_what_a_later_migration_could_make_anew(
+    here: str, cause: str
+) -> None:
+    """``DROP INDEX`` and, in the next file, ``CREATE INDEX IF NOT EXISTS``: which does nothing without the first."""
+    files = {**SHOP, "6": {INDEX: None}, "7": {INDEX: "new"}}
+    files["3"] = {INDEX: "old"}
+    found = findings(files, {**GOOD, INDEX: here}, ledger=[*SHOP, "7"], applied={"7": {INDEX: "old"}})
+    assert [(f.cause, f.culprit and f.culprit.version) for f in found] == [(cause, "6")]
+
+
 def test_what_an_edited_migration_made_is_not_taken_for_that_of_one_that_failed() -> None:
     old = {"2": {FUNCTION: "v1", "view public.once": "z"}}
     actual = {**without(INDEX), "view public.once": "z"}

@@ -150,12 +150,20 @@ def pending_effects(search: Search, entry: Entry) -> Iterator[Effect]:
         before, after = intended.state_before(key, entry.intended), state_at(intended, key, entry.intended)
         for name in search.differing(before, after) if telling else ():
             if None not in telling and name not in telling:
+                if name is None:  # a later one makes it anew, and without this one would have found it there
+                    yield key, None, _as_one_of(search, key, intended.final, without)
                 continue
             gone = name is not None and after is not None and search.actual(key) is None
             seen = False if gone else _seen(name, before, after, search.actual(key))
             if seen is None and search.same(intended.final.get(*key), search.actual(key)):
                 seen = True  # later migrations changed it further, and without this one it would be otherwise
             yield key, name, seen
+
+
+def _as_one_of(search: Search, key: Key, meant: Snapshot, without: Fact | None) -> bool | None:
+    """Whether an object is as it was *meant* (True), as it is *without* a migration (False), or neither."""
+    actual = search.actual(key)
+    return True if search.same(meant.get(*key), actual) else False if search.same(without, actual) else None
 
 
 def _seen(name: str | None, before: Fact | None, after: Fact | None, actual: Fact | None) -> bool | None:
