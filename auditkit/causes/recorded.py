@@ -455,7 +455,7 @@ class Suspect:
     ``ran`` is what object ids tell. ``alone``: it has a single effect, which one hand could have undone.
     ``overlaid``: some of its effects are here, all of them things that later migrations speak of.
     ``needing`` are recorded migrations that cannot have run without it. ``unfitting``: there was no transaction in which
-    it could have run.
+    it could have run. ``masked``: it drops what later ones make anew.
     """
 
     entry: Entry
@@ -466,6 +466,7 @@ class Suspect:
     overlaid: bool = False
     needing: list[Entry] = field(default_factory=list)
     unfitting: bool = False
+    masked: bool = False
 
     @property
     def keys(self) -> list[Key]:
@@ -489,7 +490,7 @@ def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
         return None
     effects = list(lasting_effects(search, replay, entry))
     if not effects:
-        return None
+        return _masked(search, replay, entry)
     if any(seen is not False for _, _, seen in effects):
         return _overlaid(search, replay, entry, effects)
     mine = [d for key, name, _ in effects for d in search.open.get(key, ()) if d.attribute == name]
@@ -507,6 +508,27 @@ def _suspect(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
         return None  # one hand can undo one thing; see by_hand
     unfitting = no_room(search.case, entry, search.calibration)
     return Suspect(entry, effects, mine, ran, alone, unfitting=unfitting)
+
+
+def _masked(search: Search, replay: Replay, entry: Entry) -> Suspect | None:
+    """A migration that drops what a later one makes anew if it is not there: it is there as before the drop.
+
+    A replay without it has to show that: see ``_left_out``.
+    """
+    assert entry.applied is not None
+    effects: list[Effect] = [
+        (key, None, False)
+        for key in replay.footprint(entry.applied)
+        if key in search.open
+        and state_at(replay, key, entry.applied) is None
+        and search.actual(key) is not None
+        and search.same(replay.state_before(key, entry.applied), search.actual(key))
+        and not (search.calibration.exact and search.calibration.foreign(search.actual(key)))
+    ]
+    if not effects or entry.executed or search.case.laboratory is None:
+        return None
+    mine = [d for key, _, _ in effects for d in search.open[key]]
+    return Suspect(entry, effects, mine, None, alone=False, overlaid=True, masked=True)
 
 
 def _overlaid(search: Search, replay: Replay, entry: Entry, effects: list[Effect]) -> Suspect | None:
@@ -597,7 +619,10 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
         Evidence("ledger", f"Version {entry.version} is {marked}."),
         Evidence(
             "replay",
-            f"{counted(len(keys), 'object')} would not be as they are with it, and what is here of it is what later "
+            f"It drops {counted(len(keys), 'object')} that a later migration makes anew where it is not there; it is as "
+            "it was before."
+            if suspect.masked
+            else f"{counted(len(keys), 'object')} would not be as they are with it, and what is here of it is what later "
             "migrations make as well."
             if suspect.overlaid
             else f"It makes or changes {counted(len(keys), 'object')}, and nothing here shows any effect of it.",
@@ -638,7 +663,7 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
     untouched = untouched_since(search, suspect.entry, suspect.effects)
     finding = search.add(
         "recorded_not_applied",
-        "proven" if outcome and (suspect.ran is False or untouched)
+        "proven" if outcome and (suspect.ran is False or untouched) and not suspect.masked
         else "consistent" if suspect.ran is False or suspect.unfitting or not alone or entry.marked
         else "conjecture",
         f"{entry.label} is recorded in {search.env}, but it never ran there"
@@ -647,7 +672,7 @@ def _add_never_ran(search: Search, replay: Replay, suspect: Suspect, outcome: Ou
         entry=entry,
         deltas=search.claim(mine),
         evidence=evidence,
-        alternatives=[] if outcome and untouched else [
+        alternatives=[] if outcome and untouched and not suspect.masked else [
             ("manual_change", "Somebody may have undone every part of it by hand."),
             *perhaps_late(search, replay, entry, keys),
         ],
