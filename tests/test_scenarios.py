@@ -340,6 +340,16 @@ SCENARIOS = [
         files={"07": ("security", FILES["07"][1] + LONG)},
     ),
     Scenario(
+        "13 recorded only, a drop before what is made if it is not there",
+        "",
+        [(NEVER_RAN, "11", [INDEX])],
+        ALL + " 11! 12",
+        files={
+            "11": ("away", "drop index app.orders_user;"),
+            "12": ("again", "create index if not exists orders_user on app.orders (user_id) where id > 0;"),
+        },
+    ),
+    Scenario(
         "13 recorded only, and a part of it made again since",
         "",
         [(NEVER_RAN, "11", ["index app.by_email", "index app.by_joined"])],
