@@ -16,6 +16,10 @@ from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
 if TYPE_CHECKING:
     import psycopg
 
+#: A migration that touches more things than these, and a tenth of all there is, is followed by reading everything:
+#: what is read for a list of things takes longer than that, by the square of their number.
+_MANY = 1000
+
 
 @dataclass(frozen=True)
 class Seen:
@@ -78,6 +82,8 @@ class Follower:
         )
         if touched is not None and not touched:
             return Seen(number, ran, since, touched, None)
+        if touched is not None and len(touched.anchors) > max(_MANY, len(self.anchored) // 10):
+            touched = None
         known: set[int] = set()
         if touched is not None:
             keys = (key for anchor in touched.anchors for key in self.anchored.get(anchor, ()))
