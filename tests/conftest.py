@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import signal
 import uuid
@@ -20,6 +21,12 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 for number, usual in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, usual)
+
+
+# Where Python may not write what it compiles (PYTHONDONTWRITEBYTECODE), each program that a test starts would compile
+# anew what was edited since the installation.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    compileall.compile_dir(REPOSITORY / "auditkit", quiet=2)
 
 
 class ExternalServer(servers.Server):
