@@ -340,6 +340,18 @@ SCENARIOS = [
         files={"07": ("security", FILES["07"][1] + LONG)},
     ),
     Scenario(
+        "19 a column added again, without the default that it came with",
+        "alter table app.users drop column nick\nalter table app.users add column nick text",
+        [(MANUAL, "11", [column("users.nick")])],
+        ALL + " 11",
+        files={
+            "11": (
+                "nick",
+                "alter table app.users add column nick text;\nalter table app.users alter nick set default 'x';",
+            )
+        },
+    ),
+    Scenario(
         "13 recorded only, a drop before what is made if it is not there",
         "",
         [(NEVER_RAN, "11", [INDEX])],

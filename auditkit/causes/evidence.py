@@ -153,6 +153,17 @@ def never_had(case: Case, key: Key, calibration: Calibration) -> bool:
     return len([oid for oid, _, _ in vacant if oid == here.oid]) <= len(dropped)
 
 
+def added_again(case: Case, key: Key, calibration: Calibration) -> bool:
+    """Whether a column was dropped and added again: it has another number, and its own is that of a dropped one."""
+    replay, here = case.applied, case.actual.get(*key)
+    meant = replay.final.get(*key) if replay else None
+    table = case.actual.get("table", here.parent or "") if here and key[0] == "table column" else None
+    if not here or not meant or not table or here.subid == meant.subid or not calibration.trusted:
+        return False
+    dropped = {number for oid, number, _ in case.actual.physical.get("dropped", ()) if oid == table.oid}
+    return meant.subid in dropped
+
+
 def owner_shift(case: Case) -> tuple[str, str, list[Key]] | None:
     """One owner standing consistently for another: (meant, actual, objects), or None.
 

@@ -10,7 +10,7 @@ from auditkit.catalog.compare import Delta
 from auditkit.catalog.kinds import KINDS
 from auditkit.causes.calibration import UNSTEADY
 from auditkit.causes.case import Entry, Evidence, Key
-from auditkit.causes.evidence import ran_by_oids
+from auditkit.causes.evidence import added_again, ran_by_oids
 from auditkit.causes.laboratory import Outcome, proof
 from auditkit.causes.recorded import (
     Effect,
@@ -61,6 +61,8 @@ def recorded_in_part(search: Search) -> None:
         half = _Half(search, entry, applied, entry.applied or 0, effects)
         if not (half.there and half.gone):
             continue
+        if any(added_again(search.case, key, search.calibration) for key in half.there):
+            continue  # a hand made it, and not the migration
         lacking = [e for e in half.effects if e[2] is False and e[0] in half.gone]
         made = {key for key, name, _ in lacking if name is None and search.actual(key) is None}
         created = ran_by_oids(search.case, entry, search.calibration, made) if made else None

@@ -23,6 +23,9 @@ def another_order(search: Search) -> None:
         steps = sorted({c.step for c in applied.timeline.get(key, ()) if c.step in search.by_applied})
         if len(steps) > 1:
             pairs.setdefault((steps[-2], steps[-1]), []).append(key)
+    for first in {first for first, _ in pairs}:  # after all that changed what it made
+        found = [(last, keys) for (one, last), keys in pairs.items() if one == first]
+        pairs[first, max(last for last, _ in found)] = [key for _, keys in found for key in keys]
     several = [(pair, keys) for pair, keys in pairs.items() if len(search.roots(keys)) > 1]
     before = laboratory.residual(applied.final) if several else []
     for (first, last), keys in sorted(several, key=lambda item: -len(item[1]))[:_TRIED]:
