@@ -94,6 +94,8 @@ def test_what_a_command_is_told_of_the_database() -> None:
         False,
     )
     assert Ended(1, "a\n  b \n\n").last_line == "b"
+    link = "(Background on this error at: https://sqlalche.me/e/20/e3q8)"
+    assert Ended(1, f"OperationalError: no route\n{link}\n").last_line == "OperationalError: no route"
 
 
 # --- cycles ---------------------------------------------------------------------------------------------------------------

@@ -272,7 +272,10 @@ class Ended:
     def last_line(self) -> str:
         """What it said last: that is where most tools say what is wrong."""
         lines = [line.strip() for line in self.said.splitlines() if line.strip()]
-        return lines[-1][:300] if lines else "it said nothing"
+        told = [
+            line for line in lines if not (line.startswith("(") and "https://" in line)
+        ]  # SQLAlchemy's remark
+        return (told or lines or ["it said nothing"])[-1][:300]
 
 
 def arguments(
