@@ -9,9 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 import tools
-from test_history_real import at
 from test_replay_code import ALEMBIC, DJANGO, KNEX, Project, url
-from test_replay_scripts import KITS, MIGRATE, RAILS, migrate, project
+from test_replay_scripts import KITS, RAILS, migrate, project
 
 pytestmark = pytest.mark.tools
 
@@ -123,11 +122,11 @@ def test_scripts(name: str, tmp_path: Path, database: str) -> None:
 
 
 def test_rails_without_a_transaction(tmp_path: Path, database: str) -> None:
-    ruby = tools.ruby_with_activerecord()
+    tools.ruby_with_activerecord()
     made = Project(tmp_path, RAILS, database)
     made.settings()
     block(made, "tags")
-    assert "not now" in tools.run([ruby, "-rjson", "-e", MIGRATE, at(database)], cwd=tmp_path)
+    assert "not now" in tools.rails_migrate(tmp_path, database)
     unblock(made)
     assert stopped(made) == (
         "partial_apply",

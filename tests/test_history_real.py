@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -309,13 +308,6 @@ PG = {"pg": "8.23.1"}
 CONNECTION = "const at = JSON.parse(process.argv[1]);"
 
 
-def at(conninfo: str) -> str:
-    """*conninfo* as the options of node-postgres."""
-    words = psycopg.conninfo.conninfo_to_dict(conninfo)
-    options = {"host": words.get("host", "localhost"), "port": int(words.get("port") or 5432)}
-    return json.dumps({**options, "database": words["dbname"], "user": words.get("user", "postgres")})
-
-
 def sql_migration(up: str, down: str = "select 1") -> str:
     return f"exports.up = (db) => db.raw({up!r})\nexports.down = (db) => db.raw({down!r})\n"
 
@@ -329,7 +321,7 @@ def test_knex(tmp_path: Path, database: str) -> None:
     packages = {"knex": "3.3.0", **PG}
 
     def knex(*arguments: str) -> str:
-        return tools.node(program, at(database), *arguments, packages=packages, cwd=tmp_path)
+        return tools.node(program, tools.node_options(database), *arguments, packages=packages, cwd=tmp_path)
 
     write(
         tmp_path,
@@ -375,7 +367,7 @@ def test_typeorm(tmp_path: Path, database: str) -> None:
 
     def migrate(options: str = "{}") -> str:
         packages = {"typeorm": "1.1.1", "reflect-metadata": "0.2.2", **PG}
-        return tools.node(program, at(database), options, packages=packages, cwd=tmp_path)
+        return tools.node(program, tools.node_options(database), options, packages=packages, cwd=tmp_path)
 
     def migration(name: str, up: str) -> str:
         return (
@@ -428,7 +420,7 @@ def test_sequelize(tmp_path: Path, database: str) -> None:
 
     def up() -> str:
         packages = {"sequelize": "6.37.8", "umzug": "3.8.3", **PG}
-        return tools.node(program, at(database), packages=packages, cwd=tmp_path)
+        return tools.node(program, tools.node_options(database), packages=packages, cwd=tmp_path)
 
     def migration(sql: str) -> str:
         return f"exports.up = ({{context}}) => context.sequelize.query({sql!r})\n"
@@ -466,7 +458,7 @@ def test_node_pg_migrate(tmp_path: Path, database: str) -> None:
 
     def up(options: str = "{}") -> str:
         packages = {"node-pg-migrate": "9.0.0", **PG}
-        return tools.node(program, at(database), options, packages=packages, cwd=tmp_path)
+        return tools.node(program, tools.node_options(database), options, packages=packages, cwd=tmp_path)
 
     write(
         tmp_path,
@@ -501,7 +493,7 @@ def test_postgres_migrations(tmp_path: Path, database: str) -> None:
 
     def up() -> str:
         packages = {"postgres-migrations": "5.3.0", **PG}
-        return tools.node(program, at(database), packages=packages, cwd=tmp_path)
+        return tools.node(program, tools.node_options(database), packages=packages, cwd=tmp_path)
 
     write(
         tmp_path,
@@ -534,26 +526,10 @@ def test_postgres_migrations(tmp_path: Path, database: str) -> None:
 
 # ---- Rails ---------------------------------------------------------------------------------------------
 
-RAILS = """
-    require 'active_record'
-    require 'json'
-    at = JSON.parse(ARGV[0])
-    ActiveRecord::Base.establish_connection(adapter: 'postgresql', host: at['host'], port: at['port'],
-                                            database: at['database'], username: at['user'])
-    ActiveRecord::Migration.verbose = false
-    begin
-      ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).migrate
-    rescue StandardError => error
-      puts error.message
-    end
-"""
-
 
 def test_rails(tmp_path: Path, database: str) -> None:
-    ruby = tools.ruby_with_activerecord()
-
     def migrate() -> str:
-        return tools.run([ruby, "-e", dedent(RAILS), at(database)], cwd=tmp_path)
+        return tools.rails_migrate(tmp_path, database)
 
     def migration(name: str, sql: str) -> str:
         return f"class {name} < ActiveRecord::Migration[6.0]\n  def up\n    execute {sql!r}\n  end\nend\n"
@@ -597,7 +573,7 @@ def test_drizzle_1(tmp_path: Path, database: str) -> None:
 
     def up() -> str:
         packages = {"drizzle-orm": "1.0.0-rc.5", **PG}
-        return tools.node(program, at(database), packages=packages, cwd=tmp_path)
+        return tools.node(program, tools.node_options(database), packages=packages, cwd=tmp_path)
 
     write(
         tmp_path,

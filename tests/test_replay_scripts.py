@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import tools
-from test_history_real import CONNECTION, at
+from test_history_real import CONNECTION
 from test_replay_code import Project
 
 from auditkit.errors import NotTheShadow
@@ -145,7 +145,7 @@ def project(kit: Kit, name: str, root: Path, database: str) -> Project:
 
 def migrate(kit: Kit, made: Project) -> str:
     done = subprocess.run(
-        ["node", "-e", CONNECTION + kit.program, at(made.conninfo)],
+        ["node", "-e", CONNECTION + kit.program, tools.node_options(made.conninfo)],
         cwd=made.root,
         capture_output=True,
         text=True,
@@ -255,22 +255,10 @@ RAILS = {
         end
         """,
 }
-MIGRATE = """
-    require 'active_record'
-    at = JSON.parse(ARGV[0])
-    ActiveRecord::Base.establish_connection(adapter: 'postgresql', host: at['host'], port: at['port'],
-                                            database: at['database'], username: at['user'])
-    ActiveRecord::Migration.verbose = false
-    begin
-      ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).migrate
-    rescue StandardError => error
-      puts error.message
-    end
-"""
 
 
 def test_rails(tmp_path: Path, database: str) -> None:
-    ruby = tools.ruby_with_activerecord()
+    tools.ruby_with_activerecord()
     made = Project(tmp_path, RAILS, database)
     made.settings()
     # What the tool keeps for itself is in the shadow before it is in an empty database.
@@ -278,7 +266,7 @@ def test_rails(tmp_path: Path, database: str) -> None:
         ("missing_migration", ["public.notes"]),
         ("missing_migration", ["public.f()"]),
     ]
-    assert tools.run([ruby, "-rjson", "-e", MIGRATE, at(database)], cwd=tmp_path) == ""
+    assert tools.rails_migrate(tmp_path, database) == ""
     document = made.audit()
     assert (document["verdict"], document["deltas"], document["findings"]) == ("PASS", [], [])
     made.sql("drop index by_id")

@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import functools
 import importlib.util
+import json
 import os
 import platform
 import shutil
@@ -151,6 +152,33 @@ def ruby_with_activerecord() -> str:
     if check.returncode:
         pytest.skip("no ActiveRecord: apt install ruby-activerecord ruby-pg")
     return ruby
+
+
+_RAILS = """
+    require 'active_record'
+    require 'json'
+    at = JSON.parse(ARGV[0])
+    ActiveRecord::Base.establish_connection(adapter: 'postgresql', host: at['host'], port: at['port'],
+                                            database: at['database'], username: at['user'])
+    ActiveRecord::Migration.verbose = false
+    begin
+      ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).migrate
+    rescue StandardError => error
+      puts error.message
+    end
+"""
+
+
+def rails_migrate(root: Path, conninfo: str) -> str:
+    """Have Rails run the migrations in db/migrate; what it says if one fails, else nothing."""
+    return run([ruby_with_activerecord(), "-e", _RAILS, node_options(conninfo)], cwd=root)
+
+
+def node_options(conninfo: str) -> str:
+    """*conninfo* as the options of node-postgres."""
+    words = psycopg.conninfo.conninfo_to_dict(conninfo)
+    options = {"host": words.get("host", "localhost"), "port": int(words.get("port") or 5432)}
+    return json.dumps({**options, "database": words["dbname"], "user": words.get("user", "postgres")})
 
 
 @contextmanager
