@@ -586,6 +586,10 @@ def test_the_role_for_audits_reads_all_and_writes_nothing(tmp_path: Path) -> Non
         assert answer.code == 0, answer.err
         with psycopg.connect(owner, autocommit=True) as connection:
             connection.execute(answer.out.encode())
+        again = project.run("policy", "owner", "--role-sql", hostile).out
+        assert "is in this cluster already" in again, "as it is for the second database of a cluster"
+        with psycopg.connect(owner, autocommit=True) as connection:
+            connection.execute(again.encode())
         assert project.run("diff", "owner", "reader").out == "equal\n"
         seen = project.run("explain", "reader", "--json")
         assert (seen.code, seen.json["not_checked"]) == (1, [])

@@ -35,8 +35,7 @@ def reader_sql(snapshot: Snapshot, name: str = "auditkit") -> str:
         "-- and keep it in ~/.pgpass or a service file; or let pg_hba.conf authenticate it another way.",
         "",
         "BEGIN;",
-        f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;",
-        *(f"ALTER ROLE {role} SET {key} = {literal(SESSION[key]).strip()};" for key in _SAFE),
+        *_made(snapshot, role),
         *_connect(snapshot, role),
     ]
     readable = sorted({table for record in snapshot.ledgers for table in _tables(record, snapshot)})
@@ -69,6 +68,16 @@ def reader_sql(snapshot: Snapshot, name: str = "auditkit") -> str:
         "-- `auditkit policy ENV` shows what PUBLIC may do, which it may, too.",
         "",
     ])  # fmt: skip
+
+
+def _made(snapshot: Snapshot, role: str) -> list[str]:
+    """The role itself, unless another database of the cluster has brought it."""
+    if any(each["name"] == role for each in (snapshot.manifest.get("access") or {}).get("roles", ())):
+        return [f"-- {visible(role)} is in this cluster already; what this database has to add:"]
+    return [
+        f"CREATE ROLE {role} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS;",
+        *(f"ALTER ROLE {role} SET {key} = {literal(SESSION[key]).strip()};" for key in _SAFE),
+    ]
 
 
 def _granted(fact: Fact | None) -> set[tuple[str, str]]:
