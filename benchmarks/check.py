@@ -6,7 +6,8 @@ Starts a scratch server and makes a database from migrations, with 20 columns an
 replays the migrations (once: the replay is cached) and explains from nothing. Then, in each round, in processes of
 their own: psql copies the definitions (see catalog.py); `auditkit check`, nothing having changed; the same with
 --fresh, which forgets what earlier checks know and compares anew; and, after one change by hand, a check that
-has to explain and one that finds the explanation again. Prints medians of wall time.
+has to explain and one that finds the explanation again. Prints medians of wall time, and
+of the program's CPU time, which other work on the machine does not change.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -77,11 +79,14 @@ def project(root: Path, conninfo: str, tables: int, files: int) -> None:
         connection.execute("VACUUM ANALYZE")
 
 
-def check(root: Path, *more: str) -> tuple[float, str]:
+def check(root: Path, *more: str) -> tuple[float, float, str]:
+    """Wall time, CPU time of the program (without the server that it reads), and what it says."""
     command = [sys.executable, "-m", "auditkit", "check", *more]
-    started = time.perf_counter()
+    started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, env=os.environ)
-    return time.perf_counter() - started, (done.stdout + done.stderr).splitlines()[0]
+    seconds, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return seconds, cpu, (done.stdout + done.stderr).splitlines()[0]
 
 
 def main() -> None:
@@ -94,6 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     settings = {"shared_buffers": "512MB", "max_locks_per_transaction": "512"}
     times: dict[str, list[float]] = defaultdict(list)
+    used: dict[str, list[float]] = defaultdict(list)
     with (
         servers.start(label="benchmark", settings=settings) as server,
         tempfile.TemporaryDirectory() as folder,
@@ -101,8 +107,8 @@ def main() -> None:
         os.environ["AUDITKIT_CACHE_DIR"] = str(Path(folder, "cache"))
         conninfo, root = server.create_database("big"), Path(folder, "project")
         project(root, conninfo, options.tables, options.files)
-        seconds, says = check(root)
-        print(f"first check, with the replay: {seconds:.1f} s: {says}", flush=True)
+        seconds, cpu, says = check(root)
+        print(f"first check, with the replay: {seconds:.1f} s ({cpu:.1f} s of CPU): {says}", flush=True)
         for number in range(options.rounds):
             started = time.perf_counter()
             subprocess.run(
@@ -110,20 +116,23 @@ def main() -> None:
             )
             times["psql copies the definitions"].append(time.perf_counter() - started)
             for label, more in (("check, nothing changed", ()), ("check --fresh", ("--fresh",))):
-                seconds, says = check(root, *more)
+                seconds, cpu, says = check(root, *more)
                 times[label].append(seconds)
+                used[label].append(cpu)
                 assert "PASS" in says, says
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 connection.execute(f"CREATE INDEX by_hand_{number} ON s1.t1 (name)")
             for label in ("check, one change to explain", "check, the change known"):
-                seconds, says = check(root)
+                seconds, cpu, says = check(root)
                 times[label].append(seconds)
+                used[label].append(cpu)
                 assert "FAIL" in says or "WARN" in says, says
             with psycopg.connect(conninfo, autocommit=True) as connection:
                 connection.execute(f"DROP INDEX s1.by_hand_{number}")
             check(root)
     for label, found in times.items():
-        print(f"{label:32} {statistics.median(found):6.2f} s  ({', '.join(f'{s:.2f}' for s in found)})")
+        cpu = f", {statistics.median(used[label]):.2f} s of CPU" if label in used else ""
+        print(f"{label:32} {statistics.median(found):6.2f} s  ({', '.join(f'{s:.2f}' for s in found)}){cpu}")
 
 
 if __name__ == "__main__":
