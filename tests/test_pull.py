@@ -15,8 +15,11 @@ from oracle import normalised_dump, program
 from project import Project
 from test_history_tools import url
 
+from auditkit.errors import ConfigError
 from auditkit.history.drafts import Part, draft
 from auditkit.history.files import load_migrations
+from auditkit.history.migration import Migration, Migrations
+from auditkit.history.migration import Project as Files
 
 BY_HAND = """
     create type public.mood as enum ('sad');
@@ -243,3 +246,10 @@ def test_a_rename_is_pulled_as_one(project: tuple[Project, str], databases: Call
     assert answer.code == 0, answer.err
     text = (here.root / answer.out.strip()).read_text("utf-8")
     assert ("RENAME COLUMN body TO text" in text, "DROP" in text) == (True, False)
+
+
+def test_a_django_project_without_migrations_of_its_own_is_told_to_begin(tmp_path: Path) -> None:
+    package = Migration("auth.0001_initial", "initial", "site-packages/auth/migrations/0001_initial.py", None)
+    files = Migrations(Files(tmp_path, "django", ("site",)), (package,))
+    with pytest.raises(ConfigError, match="no app of the project has migrations"):
+        draft(files, "pull_production", [Part(["create view v as select 1"])], title="Captures v.")

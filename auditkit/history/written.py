@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from auditkit.errors import ConfigError
 from auditkit.history.layouts import LAYOUTS
 from auditkit.history.migration import Migration, Migrations, with_content
 
@@ -125,6 +126,11 @@ def _django(asked: Asked) -> tuple[Migration, str]:
     apps: dict[str, list[Migration]] = {}
     for item in own:
         apps.setdefault(item.version.partition(".")[0], []).append(item)
+    if not apps:
+        raise ConfigError(
+            "no app of the project has migrations, only installed packages: begin one with "
+            "`python manage.py makemigrations --empty APP`, or undo in the database what is not to stay (revert)"
+        )
     said = "\n".join(asked.up)
     counts = {app: len(re.findall(rf"\b{re.escape(app)}_", said)) for app in apps}
     app = max(reversed(apps), key=lambda app: counts[app])
