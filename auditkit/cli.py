@@ -511,7 +511,7 @@ def plan(
 
 def _not_offered(made: Plan) -> int:
     """1 where something is left or has to be decided, 3 where it could not be rehearsed."""
-    undecided = any(reason.startswith("decide about ") for reason in made.not_offered)
+    undecided = any("--resolve " in reason for reason in made.not_offered)
     return 1 if made.proof.get("left") or undecided else 3
 
 
