@@ -29,6 +29,8 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -252,10 +254,11 @@ def pair(left: str, right: str) -> dict[str, float]:
     watch = Backends(left)
     watch.start()
     started, cpu = time.perf_counter(), time.process_time()
-    from auditkit.catalog.capture import capture_all
+    from auditkit.catalog.capture import capture
     from auditkit.catalog.compare import compare
 
-    snapshots = capture_all([("left", left), ("right", right)], edges=False)
+    with ThreadPoolExecutor(2) as pool:
+        snapshots = list(pool.map(partial(capture, edges=False), (left, right)))
     deltas = compare(*snapshots)
     wall, cpu = time.perf_counter() - started, time.process_time() - cpu
     return report(wall, cpu, watch.total(), sum(map(len, snapshots)), len(deltas))

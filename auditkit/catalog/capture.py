@@ -118,15 +118,16 @@ _CATALOGS_WITH_OIDS = """
 
 def _guard_sql(version: int) -> list[str]:
     """Per catalog the number of user rows, and a digest of the places and writers of recent ones: in two statements
-    that take about as long in a big database.
+    that take about as long in a big database. The second is about columns.
 
     Recent is what a transaction wrote that was not over when reading began: all that can have come since. What went
-    is missed in the number.
+    is missed in the number; of columns only recent ones are counted, as they go with their relation or stay as rows
+    that say they are dropped.
     """
     recent = "age(xmin) <= (SELECT age(%(since)s::text::xid))"
     parts = [
-        f"SELECT '{w.catalog}' AS catalog, count(*), sum(hash_record(ROW(ctid, xmin))) FILTER (WHERE {recent}) "
-        f"FROM {w.catalog} WHERE {w.where}"
+        f"SELECT '{w.catalog}' AS catalog, count(*){f' FILTER (WHERE {recent})' * (w.catalog == 'pg_attribute')}, "
+        f"sum(hash_record(ROW(ctid, xmin))) FILTER (WHERE {recent}) FROM {w.catalog} WHERE {w.where}"
         for w in WATCHED
         if version // 10000 >= w.since and not w.restricted
     ]
@@ -137,7 +138,7 @@ def _guard_sql(version: int) -> list[str]:
     )
     columns = [part for part in parts if part.startswith("SELECT 'pg_attribute'")]
     others = [part for part in parts if part not in columns]
-    return [f"{TEMPORARY} {' UNION ALL '.join(some)}" for some in (columns, others)]
+    return [f"{TEMPORARY} {' UNION ALL '.join(some)}" for some in (others, columns)]
 
 
 @cache
@@ -787,9 +788,10 @@ def _read(
             for group in groups
             if any(kind.name in _PARENT_KINDS for kind in group) and group not in big
         ]
-        alone = [group for group in groups if not any(kind.parents for kind in group) and group not in named]
-        rest = [group for group in groups if group not in (*big, *named, *alone)]
-        _share_out([partial(read, named), *(partial(read, [group]) for group in alone)], sessions)
+        related = [group for group in named if any(kind.parents for kind in group)]
+        alone = [group for group in groups if not any(kind.parents for kind in group)]
+        rest = [group for group in groups if group not in (*big, *related, *alone)]
+        _share_out([partial(read, related), *(partial(read, [group]) for group in alone)], sessions)
         _wait(added)
         # A session that has seen a table reads what hangs on it at half the price: one slice, one session.
         jobs: list[Job] = [partial(read, big, portion=portion) for portion in slices]
@@ -993,8 +995,6 @@ def _capture(
 ) -> Snapshot:
     server = _server(connection)
     version, major = server.version, server.version // 10000
-    if major not in _OID_CATALOGS:
-        _OID_CATALOGS[major] = [row[0] for row in _run(connection, [(_CATALOGS_WITH_OIDS, None)])[0].rows]
     moment, big = _polite(connection)
     since = {"since": int(moment.partition(":")[0]) % 2**32}
     guard: list[Statement] = [(sql, since) for sql in _guard_sql(version)]
@@ -1005,7 +1005,14 @@ def _capture(
             helpers.append(connect(more, name=name))
             _server(helpers[-1])
             _polite(helpers[-1])
-        before, (about,) = _guarded((connection, *helpers), guard, (render(_SERVER, version), None))
+        first: list[Statement] = [(render(_SERVER, version), None)]
+        if major not in _OID_CATALOGS:
+            first.append((_CATALOGS_WITH_OIDS, None))
+        # To look for recent columns takes longest, and is not needed where no transaction ends meanwhile.
+        before, (about, *catalogs) = _guarded((connection, *helpers), guard[:1], *first)
+        before.add(("pg_attribute", 0, None))
+        for result in catalogs:
+            _OID_CATALOGS[major] = [row[0] for row in result.rows]
         for attempt in range(ATTEMPTS):
             counts: Counter[str] = Counter()
             for catalog, count, _ in before:
@@ -1015,9 +1022,7 @@ def _capture(
                 for g in _groups(version, frozenset(KINDS if kinds is None else kinds))
                 if _may_exist(g, counts)
             ]
-            slices: list[tuple[int, int]] = []
-            if counts["pg_attribute"] > BIG:
-                slices = _slices(connection, counts["pg_attribute"])
+            slices = _slices(connection) if big else []
             _, finish, report = _read(connection, groups, helpers=helpers, slices=slices)
             last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), (_MOMENT, None)]
             if edges:
@@ -1132,17 +1137,17 @@ def _may_exist(group: Sequence[Kind], counts: dict[str, int]) -> bool:
     return any(kind.always or counts.get(kind.catalog, 1) for kind in group)
 
 
-def _slices(connection: Connection, columns: int) -> list[tuple[int, int]]:
-    """Ranges of oids with about ``SLICE`` columns each."""
+def _slices(connection: Connection) -> list[tuple[int, int]]:
+    """Ranges of oids with about ``SLICE`` columns each; none if there are not more than ``BIG``."""
+    columns, oids = connection.execute(
+        "SELECT sum(relnatts), array_agg(oid ORDER BY oid) FROM pg_class "
+        "WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f')"
+    ).fetchone() or (0, [])
+    if (columns or 0) <= BIG:
+        return []
     portions = max(2, columns // SLICE)
-    fractions = [i / portions for i in range(1, portions)]
-    row = connection.execute(
-        "SELECT percentile_disc(%s::float8[]) WITHIN GROUP (ORDER BY oid) FROM pg_class "
-        "WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f')",
-        [fractions],
-    ).fetchone()
-    bounds = [16384, *sorted(set(row[0] if row and row[0] else [])), 2**32 - 1]
-    return list(pairwise(bounds))
+    bounds = {oids[len(oids) * i // portions] for i in range(1, portions)}
+    return list(pairwise([16384, *sorted(bounds), 2**32 - 1]))
 
 
 def _edges(result: _Result) -> Edges:
@@ -1153,12 +1158,6 @@ def _edges(result: _Result) -> Edges:
             kept.extend(column)
         edges.types.extend(types)
     return edges
-
-
-def capture_all(sources: Sequence[tuple[str, str]], *, edges: bool = True) -> list[Snapshot]:
-    """Capture several ``(name, conninfo)`` at the same time."""
-    with ThreadPoolExecutor(max(1, len(sources))) as pool:
-        return list(pool.map(lambda source: capture(source[1], name=source[0], edges=edges), sources))
 
 
 @dataclass(frozen=True)
