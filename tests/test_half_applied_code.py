@@ -126,7 +126,7 @@ def test_rails_without_a_transaction(tmp_path: Path, database: str) -> None:
     made = Project(tmp_path, RAILS, database)
     made.settings()
     block(made, "tags")
-    assert "not now" in tools.rails_migrate(tmp_path, database)
+    assert "not now" in tools.rails(tmp_path, database)
     unblock(made)
     assert stopped(made) == (
         "partial_apply",

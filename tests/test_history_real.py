@@ -529,7 +529,7 @@ def test_postgres_migrations(tmp_path: Path, database: str) -> None:
 
 def test_rails(tmp_path: Path, database: str) -> None:
     def migrate() -> str:
-        return tools.rails_migrate(tmp_path, database)
+        return tools.rails(tmp_path, database)
 
     def migration(name: str, sql: str) -> str:
         return f"class {name} < ActiveRecord::Migration[6.0]\n  def up\n    execute {sql!r}\n  end\nend\n"

@@ -94,21 +94,13 @@ PGM = """
     import('node-pg-migrate').then(({ runner }) => runner({databaseUrl: at, dir: 'migrations',
       migrationsTable: 'pgmigrations', direction: '%s', log() {}})).catch(failed);
 """
-RAILS = """
-    require 'active_record'
-    require 'json'
-    at = JSON.parse(ARGV[0])
-    ActiveRecord::Base.establish_connection(adapter: 'postgresql', host: at['host'], port: at['port'],
-                                            database: at['database'], username: at['user'])
-    ActiveRecord::Migration.verbose = false
-    ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).public_send(*ARGV[1..])
-"""
 
 
 def ruby(what: str) -> Callable[[Path, str], object]:
-    return lambda root, conninfo: tools.run(
-        [tools.ruby_with_activerecord(), "-e", dedent(RAILS), at(conninfo), what], cwd=root
-    )
+    def run(root: Path, conninfo: str) -> None:
+        assert tools.rails(root, conninfo, what) == ""
+
+    return run
 
 
 def python(*command: str, **variables: str) -> Callable[[Path, str], object]:

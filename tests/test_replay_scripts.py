@@ -266,7 +266,7 @@ def test_rails(tmp_path: Path, database: str) -> None:
         ("missing_migration", ["public.notes"]),
         ("missing_migration", ["public.f()"]),
     ]
-    assert tools.rails_migrate(tmp_path, database) == ""
+    assert tools.rails(tmp_path, database) == ""
     document = made.audit()
     assert (document["verdict"], document["deltas"], document["findings"]) == ("PASS", [], [])
     made.sql("drop index by_id")

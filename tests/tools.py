@@ -162,16 +162,16 @@ _RAILS = """
                                             database: at['database'], username: at['user'])
     ActiveRecord::Migration.verbose = false
     begin
-      ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).migrate
+      ActiveRecord::MigrationContext.new('db/migrate', ActiveRecord::SchemaMigration).public_send(ARGV[1])
     rescue StandardError => error
       puts error.message
     end
 """
 
 
-def rails_migrate(root: Path, conninfo: str) -> str:
-    """Have Rails run the migrations in db/migrate; what it says if one fails, else nothing."""
-    return run([ruby_with_activerecord(), "-e", _RAILS, node_options(conninfo)], cwd=root)
+def rails(root: Path, conninfo: str, what: str = "migrate") -> str:
+    """Have Rails run the migrations in db/migrate, or ``rollback``; what it says if one fails, else nothing."""
+    return run([ruby_with_activerecord(), "-e", _RAILS, node_options(conninfo), what], cwd=root)
 
 
 def node_options(conninfo: str) -> str:
