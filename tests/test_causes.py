@@ -18,7 +18,7 @@ from auditkit.causes.case import Case, Entry, Finding
 from auditkit.causes.explain import explain
 from auditkit.causes.registry import CAUSES
 from auditkit.history.shadow import Change, Replay, Step
-from auditkit.history.shadow.replayed import Used
+from auditkit.history.shadow.replayed import Failure, Used
 from tests.literal import snapshot_of
 
 Objects = Mapping[str, object]
@@ -105,11 +105,13 @@ def findings(
     said: Mapping[str, str] = {},
     apart: Collection[str] = (),
     vacant: int = 0,
+    stumbles: str | None = None,
     **more: Any,
 ) -> list[Finding]:
     """Explain *actual*: *ledger* is what is recorded in its order, *applied* the texts that differ from the files.
 
     *xids* are the transactions of ledger rows, *writers* those of objects; *failed* is recorded as failed;
+    *stumbles* keeps no checksum, and its file cannot run after what the ledger records before it;
     *edits* count later commits; *said* are statements by version, and what is *apart* ran in transactions of its own;
     *more* goes into the case.
     """
@@ -118,7 +120,9 @@ def findings(
     order = list(files)
     texts = {**files, **applied}
     intended = replayed(list(files.items()), said, apart)
-    done = replayed([(version, texts[version]) for version in ledger], said, apart)
+    done = replayed([(v, {} if v == stumbles else texts[v]) for v in ledger], said, apart)
+    if stumbles is not None:
+        done.failures.append(Failure(ledger.index(stumbles), 1, "it already exists", "42P07", "CREATE …"))
     entries = []
     for version in sorted({*files, *ledger}):
         late = (
@@ -142,7 +146,11 @@ def findings(
                 else state,
                 intended=order.index(version) if version in files else None,
                 applied=ledger.index(version) if version in ledger else None,
-                content="different" if edited or version == unseen else "identical",
+                content=None
+                if version == stumbles
+                else "different"
+                if edited or version == unseen
+                else "identical",
                 unseen=version == unseen,
                 xmin=(xids or {}).get(version),
                 edits=edits.get(version, 0),
@@ -390,6 +398,13 @@ def test_what_a_squashed_file_forgot_is_blamed_on_the_row_that_made_it() -> None
         ("rebaselined", "0"),
         ("unknown_migration", "3"),
     ]
+
+
+def test_a_squashed_file_may_keep_the_version_of_a_row_whose_text_no_ledger_tells() -> None:
+    files = {"3": {**SHOP["1"], **SHOP["2"], **SHOP["3"]}, "4": SHOP["4"], "5": SHOP["5"]}
+    old = {version: SHOP[version] for version in ("1", "2")}
+    (finding,) = findings(files, GOOD, ledger=["1", "2", "3", "4", "5"], applied=old, stumbles="3")
+    assert (finding.cause, finding.title.split(" that")[0]) == ("rebaselined", "3_m replaces 2 migrations")
 
 
 def test_an_old_row_of_which_nothing_is_left_belongs_to_the_squashed_history() -> None:

@@ -83,7 +83,8 @@ def rebaselined(search: Search) -> None:
         if not keys or len(here) < _SHARE * len(keys) or len(old) + len(unread) < 2:
             continue
         made = len(_made_by(search, old, keys))
-        with_own = len(_made_by(search, [*old, entry], keys))  # of its version, as it was before
+        # With those of its version, as it was before.
+        with_own = len(_made_by(search, [*old, entry], keys) | _unmade(search, entry, here))
         if not unread and (made < _OTHERS * len(keys) or with_own < _SHARE * len(keys)):
             continue
         _rebaselined(search, entry, old + unread + _among(search, entry, old, strangers), here)
@@ -124,6 +125,15 @@ def _made_by(search: Search, entries: list[Entry], keys: list[Key]) -> set[Key]:
     applied = search.case.applied
     steps = [e.applied for e in entries if e.applied is not None]
     return {key for step in steps for key in applied.footprint(step)} & {*keys} if applied else set()
+
+
+def _unmade(search: Search, entry: Entry, keys: list[Key]) -> set[Key]:
+    """What the row of *entry* stands for, if the file, as it is now, stumbles over what the other rows made: what none
+    of them makes."""
+    applied = search.case.applied
+    if applied is None or not any(failure.step == entry.applied for failure in applied.failures):
+        return set()
+    return {key for key in keys if applied.final.get(*key) is None}
 
 
 def _rebaselined(search: Search, entry: Entry, old: list[Entry], here: list[Key]) -> None:
