@@ -244,6 +244,29 @@ def test_choices_are_made_on_the_command_line_or_in_the_file(drifted: tuple[Proj
     assert here.run("plan", "production", "--resolve", "f-none=pull").code == 2
 
 
+def test_what_needs_a_migration_that_comes_too_late_is_made_with_it(
+    tmp_path: Path, databases: Callable[..., str]
+) -> None:
+    files = {
+        "20260101000000_t.sql": "create table public.t (a integer);",
+        "20260102000000_b.sql": "alter table public.t add column b integer;",
+        "20260103000000_wider.sql": "alter table public.t alter column b set default 1, alter column a type bigint;",
+        "20260104000000_v.sql": "create view public.v as select a from public.t;",
+    }
+    here, production = Project.make(tmp_path / "project", files), databases("production")
+    first, _, _, last = files
+    here.apply(production, [first, last])
+    here.settings({"production": production})
+    refused = here.run("plan", "production")
+    assert refused.code == 1
+    advice = re.search(r"_wider\.sql\) fails: .*: --resolve (f-\w+)=reconcile", refused.err)
+    assert advice is not None, refused.err
+    plan = here.run("plan", "production", "--resolve", f"{advice[1]}=reconcile")
+    assert plan.code == 0, plan.err
+    recorded = re.findall(r"Record (\d+) as applied", plan.out)
+    assert recorded == ["20260102000000", "20260103000000"]
+
+
 def test_what_only_the_ledger_has_becomes_a_file(tmp_path: Path, databases: Callable[..., str]) -> None:
     """And an index that is not valid is made again; both on a history that has nothing pending."""
     here, production = Project.make(tmp_path / "project"), databases("production")

@@ -18,7 +18,7 @@ from auditkit.audit.reading import scope_of, take
 from auditkit.catalog.compare import Comparison, Delta, compare
 from auditkit.catalog.grants import quote
 from auditkit.catalog.snapshot import Key, Snapshot
-from auditkit.causes.case import Case, Finding
+from auditkit.causes.case import Case, Entry, Finding
 from auditkit.causes.resolutions import choice
 from auditkit.config import Settings
 from auditkit.connect import connect
@@ -360,6 +360,17 @@ class _Planning:
         entry = finding.entry
         return self.paths.get((entry.file or "", entry.version)) if entry else None
 
+    def _covered(self, finding: Finding) -> list[Entry]:
+        """The migration that a finding is about, and those that were not run for want of it."""
+        if finding.entry is None:
+            return []
+        needing = self.case.needs.get(finding.entry.label, ())
+        return [finding.entry, *(entry for entry in self.case.entries if entry.label in needing)]
+
+    def _files(self, finding: Finding) -> list[Migration]:
+        found = (self.paths.get((entry.file or "", entry.version)) for entry in self._covered(finding))
+        return [file for file in found if file is not None]
+
     # --- the plan -----------------------------------------------------------------------------------------------
 
     def plan(self) -> Plan:
@@ -406,8 +417,7 @@ class _Planning:
     def _advised(self, problem: str) -> str:
         """Why a step failed, and what can be done if it is a migration that comes too late."""
         for finding in self._with("push"):
-            file = self._file(finding)
-            if file is not None and f"(Apply {file.path})" in problem:
+            if any(f"(Apply {file.path})" in problem for file in self._files(finding)):
                 return f"{problem}; what it makes can be made by new SQL instead: --resolve {finding.id}=reconcile"
         return problem
 
@@ -520,14 +530,12 @@ class _Planning:
         """The files to run, in their order: what is pending, and what was recorded and never run."""
         there = {migration.version for migration in self._there()} if self._unrecorded() else set()
         elsewhere = {
-            f.entry.version
+            entry.version
             for f in self.explained.findings
-            if f.entry
-            and (
-                f in self._excused()
-                or (f.cause == "missing_migration" and f in self._with("reconcile"))
-                or f.cause in ("applied_not_recorded", "restamped", "rebaselined", "partial_apply")
-            )
+            if f in self._excused()
+            or (f.cause == "missing_migration" and f in self._with("reconcile"))
+            or f.cause in ("applied_not_recorded", "restamped", "rebaselined", "partial_apply")
+            for entry in self._covered(f)
         }
         again = {f.entry.version for f in self._with("push") if f.cause == "recorded_not_applied" and f.entry}
         found = []
@@ -720,22 +728,20 @@ class _Planning:
     def _caught_up(self, shadow: Rehearsal) -> None:
         """What cannot be run any more, since later migrations changed what it stands on, is recorded as if it had been."""
         for finding in self._with("reconcile") if self.book else ():
-            file = self._file(finding)
-            if finding.cause != "missing_migration" or file is None:
-                continue
-            assert self.book
-            self._ledger(
-                shadow,
-                f"Record {file.version} as applied: what it makes is there now",
-                finding,
-                [self.book.record(file)],
-                [(file.version, file.name)],
-                [self._records(file)],
-            )
-            if file.sql is None or _changes_rows(file.sql):
-                shadow.steps[-1].hazards.append(
-                    f"NOT_RUN: {file.path} is not run, so rows that it would change are not changed"
+            for file in self._files(finding) if finding.cause == "missing_migration" else ():
+                assert self.book
+                self._ledger(
+                    shadow,
+                    f"Record {file.version} as applied: what it makes is there now",
+                    finding,
+                    [self.book.record(file)],
+                    [(file.version, file.name)],
+                    [self._records(file)],
                 )
+                if file.sql is None or _changes_rows(file.sql):
+                    shadow.steps[-1].hazards.append(
+                        f"NOT_RUN: {file.path} is not run, so rows that it would change are not changed"
+                    )
 
     def _about(self, findings: Sequence[Finding]) -> Callable[[set[Key]], list[str]]:
         return lambda keys: [f.id for f in findings if _keys(f) & keys] or [f.id for f in findings]
