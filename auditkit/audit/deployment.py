@@ -421,7 +421,8 @@ class _Deployment:
                 continue
             if finding.cause == "missing_migration" and not is_due:
                 continue  # not part of what was to be deployed
-            if is_due and finding.severity == "low":
+            only_order = bool(finding.deltas) and all(delta.is_order for delta in finding.deltas)
+            if is_due and finding.severity == "low" and not only_order:
                 finding.severity = "medium"
             mine.append(finding)
             covered |= keys
