@@ -448,11 +448,10 @@ class _Deployment:
                 if name == "slipped_in"
                 else "as the rehearsal showed it"
             )
-            severity = max((d.severity for d in group), key=SEVERITIES.index) if group else "medium"
             yield object_to(
                 name,
                 self.name,
-                severity if SEVERITIES.index(severity) >= SEVERITIES.index("medium") else "medium",
+                max("medium", *(d.severity for d in group), key=SEVERITIES.index),
                 f"{key[0]} {key[1]} {whole}, {ending}",
                 objects=[key],
                 confidence="consistent",

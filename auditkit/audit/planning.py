@@ -357,8 +357,10 @@ class _Planning:
         return [self.by_id[r.id] for r in self.resolved if r.resolution in resolutions]
 
     def _file(self, finding: Finding) -> Migration | None:
-        entry = finding.entry
-        return self.paths.get((entry.file or "", entry.version)) if entry else None
+        return self._file_of(finding.entry) if finding.entry else None
+
+    def _file_of(self, entry: Entry) -> Migration | None:
+        return self.paths.get((entry.file or "", entry.version))
 
     def _covered(self, finding: Finding) -> list[Entry]:
         """The migration that a finding is about, and those that were not run for want of it."""
@@ -368,8 +370,7 @@ class _Planning:
         return [finding.entry, *(entry for entry in self.case.entries if entry.label in needing)]
 
     def _files(self, finding: Finding) -> list[Migration]:
-        found = (self.paths.get((entry.file or "", entry.version)) for entry in self._covered(finding))
-        return [file for file in found if file is not None]
+        return [file for entry in self._covered(finding) if (file := self._file_of(entry))]
 
     # --- the plan -----------------------------------------------------------------------------------------------
 
@@ -715,29 +716,25 @@ class _Planning:
         for finding in self._with("reconcile") if self.book else ():
             file, entry = self._file(finding), finding.entry
             if finding.cause == "partial_apply" and file and entry and entry.state in ("pending", "failed"):
-                assert self.book
-                self._ledger(
-                    shadow,
-                    f"Record {file.version} as applied: the rest of it is there now",
-                    finding,
-                    [self.book.record(file)],
-                    [(file.version, file.name)],
-                    [self._records(file)],
-                )
+                self._now_there(shadow, finding, file, "the rest of it")
+
+    def _now_there(self, shadow: Rehearsal, finding: Finding, file: Migration, what: str) -> None:
+        """Record a migration whose effect other steps have brought about."""
+        assert self.book
+        self._ledger(
+            shadow,
+            f"Record {file.version} as applied: {what} is there now",
+            finding,
+            [self.book.record(file)],
+            [(file.version, file.name)],
+            [self._records(file)],
+        )
 
     def _caught_up(self, shadow: Rehearsal) -> None:
         """What cannot be run any more, since later migrations changed what it stands on, is recorded as if it had been."""
         for finding in self._with("reconcile") if self.book else ():
             for file in self._files(finding) if finding.cause == "missing_migration" else ():
-                assert self.book
-                self._ledger(
-                    shadow,
-                    f"Record {file.version} as applied: what it makes is there now",
-                    finding,
-                    [self.book.record(file)],
-                    [(file.version, file.name)],
-                    [self._records(file)],
-                )
+                self._now_there(shadow, finding, file, "what it makes")
                 if file.sql is None or _changes_rows(file.sql):
                     shadow.steps[-1].hazards.append(
                         f"NOT_RUN: {file.path} is not run, so rows that it would change are not changed"
