@@ -409,7 +409,6 @@ class _Builder:
         self.raw: dict[str, list[tuple[Any, ...]]] = {}
         self.specs: dict[str, list[tuple[str, int]]] = {}
         self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
-        self.waiting: list[tuple[Kind, _Result, list[tuple[Any, ...]]]] = []
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
         self.handed_out: Counter[str] = Counter()
         self._shared: dict[Any, Any] = {}
@@ -450,8 +449,8 @@ class _Builder:
             columns.setdefault("parent", oids)
         if kind.name not in self.tables:
             self.specs[kind.name] = spec
-            names_ = [name for name, _ in spec] + ["definition"] * self.apart(kind)
-            self.tables[kind.name] = Table(kind.name, (*names_, *COMMON))
+            asked_later = ("definition",) if self.apart(kind) else ()
+            self.tables[kind.name] = Table(kind.name, (*(name for name, _ in spec), *asked_later, *COMMON))
             self.raw[kind.name] = []
         table, start = self.tables[kind.name], len(self.tables[kind.name])
         if any(None in own.get(name, ()) for name in kind.never_null):
