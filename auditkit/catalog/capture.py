@@ -12,6 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import gc
 import re
+import sys
 import threading
 import time
 from array import array
@@ -20,8 +21,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
-from itertools import chain, compress, pairwise, repeat
-from operator import itemgetter
+from itertools import chain, compress, islice, pairwise, repeat
+from operator import gt, itemgetter
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -45,14 +46,16 @@ ATTEMPTS = 3
 VIEWS_PER_STATEMENT = 25
 #: More columns than this are read in slices, by two sessions: less memory at a time, two cores busy.
 BIG = 30_000
-SLICE = 60_000
+SLICE = 25_000
 #: Bytes of pg_attribute from which on a catalog is large: twice those of an empty database.
 _LARGE = 1_000_000
+#: How the planner is to read those.
+_WHERE_LARGE = {"enable_nestloop": "off", "enable_mergejoin": "off", "random_page_cost": "1"}
 
 _LOCK_TIMEOUT = "55P03"
-_OID, _TEXT_ARRAY, _ACL, _XID = 26, 1009, 1034, 28  # type oids, fixed by PostgreSQL
-_NUMBERS = frozenset((1005, 1011, 1028))  # arrays of smallint, xid and oid
-_PLAIN = re.compile("[a-z_][a-z0-9_]*").fullmatch
+_TEXT_ARRAY, _ACL, _XID, _BYTES = 1009, 1034, 28, 17  # type oids, fixed by PostgreSQL
+#: What comments and labels are laid over.
+_NOT_NOTED = (None,) * len(COMMON)
 #: Identity, schema and kind of a parent that is not there.
 _NOBODY: tuple[str | None, str | None, str] = (None, None, "")
 #: Kinds whose facts other facts name as their parent.
@@ -89,10 +92,6 @@ _MEMBERS = """
     SELECT d.classid, d.objid, e.extname FROM pg_depend d JOIN pg_extension e ON e.oid = d.refobjid
     WHERE d.refclassid = 3079 AND d.deptype = 'e' {only d.objid}"""
 
-_TYPES = """
-    SELECT type, typmod, format_type(type, nullif(typmod, -1))
-    FROM unnest(%(types)s::oid[], %(typmods)s::int4[]) AS t(type, typmod)"""
-
 _PARENTS = """
     SELECT oid, (i).identity, (i).schema, (i).type
     FROM (SELECT oid, pg_identify_object(%(catalog)s, oid, 0) AS i FROM unnest(%(oids)s::oid[]) AS t(oid)) AS p"""
@@ -113,12 +112,17 @@ _LOCKED = """
 
 _CATALOGS_WITH_OIDS = """
     SELECT c.relname::text FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'oid'
-    WHERE c.relnamespace = 11 AND c.relkind = 'r' ORDER BY 1"""
+    WHERE a.attrelid < 16384 AND c.relnamespace = 11 AND c.relkind = 'r' ORDER BY 1"""
+
+#: The relation, by oid, at which another thousand columns are full.
+_THOUSANDS = """
+    SELECT max(oid) FROM (SELECT oid, sum(relnatts) OVER (ORDER BY oid) / 1000 AS thousands FROM pg_class
+    WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f')) AS c GROUP BY thousands ORDER BY thousands"""
 
 
 def _guard_sql(version: int) -> list[str]:
-    """Per catalog the number of user rows, and a digest of the places and writers of recent ones: in two statements
-    that take about as long in a big database. The second is about columns.
+    """Per catalog the number of user rows, and a digest of the places and writers of recent ones: in statements that
+    take about as long as each other in a big database. The last is about columns.
 
     Recent is what a transaction wrote that was not over when reading began: all that can have come since. What went
     is missed in the number; of columns only recent ones are counted, as they go with their relation or stay as rows
@@ -137,8 +141,12 @@ def _guard_sql(version: int) -> list[str]:
         f"SELECT 'pg_roles', count(*), sum(hash_record(ROW({roles}, rolconnlimit, rolvaliduntil))) FROM pg_roles"
     )
     columns = [part for part in parts if part.startswith("SELECT 'pg_attribute'")]
-    others = [part for part in parts if part not in columns]
-    return [f"{TEMPORARY} {' UNION ALL '.join(some)}" for some in (others, columns)]
+    hanging = [part for part in parts if " temporary" in part and part not in columns]
+    others = [part for part in parts if part not in (*hanging, *columns)]
+    return [
+        " UNION ALL ".join(others),
+        *(f"{TEMPORARY} {' UNION ALL '.join(some)}" for some in (hanging, columns)),
+    ]
 
 
 @cache
@@ -154,7 +162,7 @@ def _touched_sql(version: int, catalogs: frozenset[str]) -> str:
     return f"WITH temporary AS (SELECT 0::oid AS oid WHERE false) {' UNION ALL '.join(parts)}"
 
 
-def _unmodelled_sql(catalogs: Iterable[str]) -> str:
+def _unmodelled_sql(catalogs: Iterable[str], major: int) -> str:
     """What users made and no kind describes, by pg_identify_object's own name for it: kind, count, examples."""
     covered = {*CATALOGS, *PART_CATALOGS}
     # Large objects are described in one catalog and addressed through another.
@@ -164,13 +172,15 @@ def _unmodelled_sql(catalogs: Iterable[str]) -> str:
         for name in catalogs
         if name not in covered
     ]
-    # A newer server may have new sorts of relations, types, constraints and routines in known catalogs.
-    sources += [
-        "SELECT 1259::oid, oid FROM pg_class WHERE oid >= 16384 AND relkind <> ALL('{r,p,v,m,f,S,i,I,c,t}')",
-        "SELECT 1247::oid, oid FROM pg_type WHERE oid >= 16384 AND typtype <> ALL('{b,c,d,e,r,m,p}')",
-        "SELECT 2606::oid, oid FROM pg_constraint WHERE oid >= 16384 AND contype <> ALL('{c,f,n,p,t,u,x}')",
-        "SELECT 1255::oid, oid FROM pg_proc WHERE oid >= 16384 AND prokind <> ALL('{f,p,w,a}')",
-    ]
+    if (
+        major > NEWEST
+    ):  # there may be new sorts of relations, types, constraints and routines in known catalogs
+        sources += [
+            "SELECT 1259::oid, oid FROM pg_class WHERE oid >= 16384 AND relkind <> ALL('{r,p,v,m,f,S,i,I,c,t}')",
+            "SELECT 1247::oid, oid FROM pg_type WHERE oid >= 16384 AND typtype <> ALL('{b,c,d,e,r,m,p}')",
+            "SELECT 2606::oid, oid FROM pg_constraint WHERE oid >= 16384 AND contype <> ALL('{c,f,n,p,t,u,x}')",
+            "SELECT 1255::oid, oid FROM pg_proc WHERE oid >= 16384 AND prokind <> ALL('{f,p,w,a}')",
+        ]
     return f"""
         SELECT i.type, count(*)::int4, (array_agg(i.identity ORDER BY u.oid))[1:3]
         FROM ({" UNION ALL ".join(sources)}) AS u(classid, oid),
@@ -194,24 +204,35 @@ class _Result:
     @property
     def packed(self) -> bool:
         """Whether a row stands for several objects."""
-        return bool(self.rows) and self.types[self.names.index("oid")] in _NUMBERS
+        return bool(self.rows) and self.types[self.names.index("oid")] == _BYTES
 
-    def each(self, name: str, rows: Sequence[tuple[Any, ...]]) -> list[Any]:
+    def each(self, name: str, rows: Sequence[tuple[Any, ...]]) -> Sequence[Any]:
         """A column that is no attribute, with one value per object of *rows*."""
         place = self.names.index(name)
         values = [*map(itemgetter(place), rows)]
         if not self.packed:
             return values
-        if self.types[place] in _NUMBERS:
-            return [*map(int, ",".join(value[1:-1] for value in values).split(","))]
+        if self.types[place] == _BYTES:
+            return sum(map(_numbers, values), array("I"))
         if self.types[place] == _TEXT_ARRAY:
             return [*chain.from_iterable(map(acl.array, values))]
         return [*chain.from_iterable(map(repeat, values, self.sizes(rows)))]
 
     def sizes(self, rows: Sequence[tuple[Any, ...]]) -> list[int]:
         """How many objects each of packed *rows* stands for."""
+        if not self.packed:
+            return [1] * len(rows)
         place = self.names.index("oid")
-        return [row[place].count(",") + 1 for row in rows]
+        return [len(_numbers(row[place])) for row in rows]
+
+
+def _numbers(sent: bytes) -> array[int]:
+    """The elements of what ``array_send()`` gives of four-byte integers: a header of five words, then length and value
+    of each (arrayfuncs.c). Far quicker than text, for the server, too."""
+    words = array("I", sent)
+    if sys.byteorder == "little":
+        words.byteswap()
+    return words[6::2]
 
 
 class _Quoted(dict[str, str]):
@@ -222,7 +243,7 @@ class _Quoted(dict[str, str]):
         self.reserved = reserved
 
     def __missing__(self, name: str) -> str:
-        if _PLAIN(name) and name not in self.reserved:
+        if name.isascii() and name.isidentifier() and name.islower() and name not in self.reserved:
             quoted = name
         else:
             quoted = '"' + name.replace('"', '""') + '"'
@@ -237,8 +258,6 @@ class _Server:
     version: int
     reads_roles: bool  # may read pg_authid
     quoted: _Quoted
-    #: Names of built-in types by oid and modifier: they never change.
-    types: dict[tuple[int, int], str] = field(default_factory=dict)
     plans_kept: bool = False  # prepared statements keep their first plan: planning takes longer than running
     prepared: dict[str, str] = field(default_factory=dict)  # statement → its name on the server
     cursor: psycopg.Cursor[Any] | None = None  # for those: to make one takes a while
@@ -246,7 +265,6 @@ class _Server:
 
 _SERVERS: WeakKeyDictionary[Connection, _Server] = WeakKeyDictionary()
 _RESERVED: dict[int, frozenset[str]] = {}  # major version → words
-_OID_CATALOGS: dict[int, list[str]] = {}
 
 
 def _server(connection: Connection) -> _Server:
@@ -275,8 +293,7 @@ def _cursor(connection: Connection) -> psycopg.Cursor[Any]:
 
     cursor = connection.cursor()
     cursor.adapters.register_loader(_TEXT_ARRAY, TextLoader)
-    for array_type in (_ACL, *_NUMBERS):
-        cursor.adapters.register_loader(array_type, TextLoader)
+    cursor.adapters.register_loader(_ACL, TextLoader)
     return cursor
 
 
@@ -406,12 +423,12 @@ class _Builder:
         self.report = report
         self.only = only
         self.tables: dict[str, Table] = {}
-        self.raw: dict[str, list[tuple[Any, ...]]] = {}
-        self.specs: dict[str, list[tuple[str, int]]] = {}
         self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
         self.handed_out: Counter[str] = Counter()
         self._shared: dict[Any, Any] = {}
+        #: The same for the attributes of facts: kind by kind, as 1 equals True.
+        self._alike: dict[str, dict[tuple[Value, ...], tuple[Value, ...]]] = defaultdict(dict)
         self._lock = threading.Lock()
 
     def add(self, group: Sequence[Kind], result: _Result) -> None:
@@ -431,7 +448,7 @@ class _Builder:
                     self._add(kind, result, by_kind[kind.name])
 
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
-        share = self._shared.setdefault
+        share, once = self._shared.setdefault, self._alike[kind.name].setdefault
         own: dict[str, Sequence[Any]] = dict(zip(result.names, _columns(rows), strict=True))
         columns = own
         if result.packed:
@@ -441,34 +458,28 @@ class _Builder:
         oids = columns["oid"]
         empty: list[Any] = [None] * len(oids)
         subids = columns.get("subid", [0] * len(oids))
+        self._convert(kind, result, own)
         attributes = [name for name in own if is_attribute(name)]
-        codes = dict(zip(result.names, result.types, strict=True))
-        spec = [(name, codes.get(name, 0)) for name in attributes]
         if kind.ordinal:
-            spec.append((kind.ordinal, 0))
             columns.setdefault("parent", oids)
         if kind.name not in self.tables:
-            self.specs[kind.name] = spec
+            own_names = (*attributes, *((kind.ordinal,) if kind.ordinal else ()))
             asked_later = ("definition",) if self.apart(kind) else ()
-            self.tables[kind.name] = Table(kind.name, (*(name for name, _ in spec), *asked_later, *COMMON))
-            self.raw[kind.name] = []
+            self.tables[kind.name] = Table(kind.name, (*own_names, *asked_later, *COMMON))
         table, start = self.tables[kind.name], len(self.tables[kind.name])
         if any(None in own.get(name, ()) for name in kind.never_null):
             self.report.torn.add(f"{kind.name} definitions")
-        nothing = [None] * len(rows)
         shown = [*zip(*(own[name] for name in attributes), strict=True)] if attributes else [()] * len(rows)
-        about = [*zip(*(own.get(name, nothing) for name in ("typmod", "acl_type", "acl_owner")), strict=True)]
         if kind.ordinal:
-            # Which row, and which place among its siblings: of those there are few, however many columns there are.
-            which: Iterable[int] = range(len(rows))
-            if result.packed:
-                which = chain.from_iterable(map(repeat, which, result.sizes(rows)))
-            places = [*zip(which, _ranks(oids, subids), strict=True)]
-            made = {(n, rank): (*shown[n], rank, *about[n]) for n, rank in {*places}}
-            made = {place: share(row, row) for place, row in made.items()}
-            self.raw[kind.name] += map(made.__getitem__, places)
+            # Of places among siblings there are few, however many columns there are.
+            ranks = iter(_ranks(oids, subids))
+            for values, size in zip(shown, result.sizes(rows), strict=True):
+                places = [*islice(ranks, size)]
+                made = {rank: (*values, rank, *_NOT_NOTED) for rank in {*places}}
+                made = {rank: once(row, row) for rank, row in made.items()}
+                table.values += map(made.__getitem__, places)
         else:
-            self.raw[kind.name] += [share(row, row) for row in map(tuple.__add__, shown, about)]
+            table.values += [once(row, row) for row in map(tuple.__add__, shown, repeat(_NOT_NOTED))]
 
         known = self.names[kind.parent_catalog]
         names = columns.get("name", empty)
@@ -490,7 +501,7 @@ class _Builder:
             self.names[kind.catalog].update(zip(oids, entries, strict=True))
         parents: Sequence[Any] = columns.get("parent", empty)
         if any(type(parent) is int for parent in parents):
-            found = [known.get(parent, _NOBODY) for parent in parents]
+            found = [*map(known.get, parents, repeat(_NOBODY))]
             parents = [*map(itemgetter(0), found)]
             schemas = [*map(itemgetter(1), found)] if "schema" not in columns else schemas
         else:
@@ -510,7 +521,7 @@ class _Builder:
         table.schemas += schemas
         table.parents += parents
         table.oids.extend(oids)
-        table.subids.extend(subids)
+        table.subids.extend(iter(subids))  # not of the same type, if it is an array, too
         table.anchors.extend(columns.get("anchor", oids))
         xmins = columns.get("xmin", empty)
         table.xmins.extend(xmins if None not in xmins else [xid or 0 for xid in xmins])
@@ -524,6 +535,23 @@ class _Builder:
             written = table.written.setdefault(catalog, {})
             written.update(compress(enumerate(columns[catalog], start), columns[catalog]))
 
+    def _convert(self, kind: Kind, result: _Result, own: dict[str, Sequence[Any]]) -> None:
+        """Put attributes in place of what the server calls them."""
+        for name, code in zip(result.names, result.types, strict=True):
+            if not is_attribute(name) or not any(own[name]):
+                continue
+            if code == _ACL:
+                nothing = [None] * len(own[name])
+                about = (own.get(other, nothing) for other in ("acl_type", "acl_owner", "owner"))
+                own[name] = [
+                    acl.grants(text, letter or kind.acl, holder or owner or "", self.server.version)
+                    for text, letter, holder, owner in zip(own[name], *about, strict=True)
+                ]
+            elif code == _TEXT_ARRAY:
+                own[name] = [text if text is None else acl.array(text) for text in own[name]]
+        for name in DEPARSED.intersection(own):
+            own[name] = [*map(settled, own[name], repeat(name))]
+
     # -- what can only be asked when the rows are known
 
     def missing_parents(self, group: Sequence[Kind], result: _Result) -> set[int]:
@@ -535,19 +563,6 @@ class _Builder:
                 values = result.each(name, result.rows)
                 found.update(value for value in values if type(value) is int and value and value not in known)
         return found
-
-    def types_used(self) -> set[tuple[int, int]]:
-        """(type oid, typmod) pairs among the attributes."""
-        pairs: set[tuple[int, int]] = set()
-        for name, spec in self.specs.items():
-            places = [i for i, (_, code) in enumerate(spec) if code == _OID]
-            if places:
-                for row in _distinct(self.raw[name]).values():
-                    modifier = row[len(spec)]
-                    pairs.update(
-                        (row[i], -1 if modifier is None else modifier) for i in places if row[i] is not None
-                    )
-        return pairs
 
     def deparse_jobs(self) -> list[tuple[Kind, list[int]]]:
         """Portions of what has to be deparsed in statements of its own, as far as it has not been handed out."""
@@ -565,12 +580,9 @@ class _Builder:
         return bool(kind.definition) and self.only is None and not kind.shares_definitions
 
     def finish(
-        self,
-        types: dict[tuple[int, int], str],
-        comments: Iterable[tuple[Any, ...]],
-        members: Iterable[tuple[int, int, str]],
+        self, comments: Iterable[tuple[Any, ...]], members: Iterable[tuple[int, int, str]]
     ) -> dict[str, Table]:
-        """Resolve types, grants and arrays; lay comments and extension membership over the facts."""
+        """Put definitions in that were asked for later; lay comments and extension membership over the facts."""
         overlay: dict[int, dict[tuple[int, int], list[tuple[str, str | None, int]]]] = defaultdict(dict)
         for classid, oid, subid, text, provider, xid in comments:
             overlay[classid].setdefault((oid, subid), []).append((text, provider, xid))
@@ -579,48 +591,17 @@ class _Builder:
             member_of[classid][oid] = extension
         for name in [n for n in KINDS if n in self.tables]:
             kind, table = KINDS[name], self.tables[name]
-            convert = self._converter(kind, types)
-            raw = self.raw.pop(name)
             if self.apart(kind):
-                texts = self.definitions[name]
-                for oid, row in zip(table.oids, raw, strict=True):
-                    own = convert(row)
-                    table.values.append((*own, settled(texts.get(oid)), None, None))
-            else:
-                final = {place: (*convert(row), None, None) for place, row in _distinct(raw).items()}
-                table.values = [*map(final.__getitem__, map(id, raw))]
+                texts = map(settled, map(self.definitions[name].get, table.oids))
+                table.values = [
+                    (*row[: -len(COMMON)], text, *_NOT_NOTED)
+                    for row, text in zip(table.values, texts, strict=True)
+                ]
             if notes := overlay.get(kind.classid):
                 self._annotate(table, notes)
             if member_of:
                 self._attribute(kind, table, member_of)
         return {name: self.tables[name] for name in KINDS if name in self.tables}
-
-    def _converter(self, kind: Kind, types: dict[tuple[int, int], str]) -> Any:
-        spec, width = self.specs[kind.name], len(self.specs[kind.name])
-        special = [(i, code) for i, (_, code) in enumerate(spec) if code in (_OID, _TEXT_ARRAY, _ACL)]
-        deparsed = [(i, name) for i, (name, _) in enumerate(spec) if name in DEPARSED]
-        owner = next((i for i, (name, _) in enumerate(spec) if name == "owner"), None)
-        version = self.server.version
-
-        def convert(row: tuple[Any, ...]) -> tuple[Value, ...]:
-            values = list(row[:width])
-            for i, name in deparsed:
-                values[i] = settled(values[i], name)
-            for i, code in special:
-                value = values[i]
-                if value is None:
-                    continue
-                if code == _ACL:
-                    holder = row[width + 2] or (row[owner] if owner is not None else "")
-                    values[i] = acl.grants(value, row[width + 1] or kind.acl, holder, version)
-                elif code == _OID:
-                    modifier = row[width]
-                    values[i] = types.get((value, -1 if modifier is None else modifier), "???")
-                else:
-                    values[i] = acl.array(value)
-            return tuple(values)
-
-        return convert if special or deparsed else itemgetter(slice(0, width))
 
     def _annotate(
         self, table: Table, notes: dict[tuple[int, int], list[tuple[str, str | None, int]]]
@@ -662,11 +643,6 @@ class _Builder:
                     table.extensions[i] = inherited[name]
 
 
-def _distinct(rows: Sequence[tuple[Any, ...]]) -> dict[int, tuple[Any, ...]]:
-    """Rows by their ``id``: equal ones are the same object, and hashing that many tuples again takes time."""
-    return dict(zip(map(id, rows), rows, strict=True))
-
-
 def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     """Rows as columns, as many at a time as the processor's cache holds."""
     columns: list[list[Any]] = [[] for _ in rows[0]]
@@ -676,12 +652,13 @@ def _columns(rows: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
     return columns
 
 
-def _ranks(oids: Sequence[int], positions: Sequence[int]) -> list[int]:
+def _ranks(oids: Sequence[int], positions: Sequence[int]) -> Sequence[int]:
     """Positions within each oid without gaps: 1, 2, 4 becomes 1, 2, 3."""
-    ranks = list(positions)
+    ranks = positions
     count = Counter(oids)
-    gaps = {oid for oid, position in zip(oids, positions, strict=True) if position > count[oid]}
+    gaps = {*compress(oids, map(gt, positions, map(count.__getitem__, oids)))}
     if gaps:
+        ranks = [*positions]
         places: dict[int, list[int]] = defaultdict(list)
         for place, oid in enumerate(oids):
             if oid in gaps:
@@ -725,6 +702,7 @@ def _read(
     # Sessions fetch, one more thread makes facts of the rows: the server does not wait for Python.
     desk = ThreadPoolExecutor(1)  # has no thread before it has work
     added: list[Future[None]] = []
+    named: list[Future[None]] = []
     restricted = only is not None
     # 0 stands for what is cluster-wide, and is no condition: those are read together.
     parameters = {"only": _oids(oid for oid in only if oid)} if only is not None else None
@@ -765,11 +743,23 @@ def _read(
             builder.add(group, result)
 
     def read(
-        groups: Sequence[list[Kind]], *, session: Connection, portion: tuple[int, int] | None = None
+        groups: Sequence[list[Kind]],
+        after: Sequence[Future[None]] = (),
+        *,
+        session: Connection,
+        portion: tuple[int, int] | None = None,
     ) -> None:
         # One after the other: what libpq holds of one result is freed when the next arrives.
         for group in groups:
-            take(group, _run(session, [statement(group, portion)])[0], session, portion)
+            result = _run(session, [statement(group, portion)])[0]
+            _wait(after)
+            take(group, result, session, portion)
+
+    def read_named(groups: Sequence[list[Kind]], read_all: Future[None], *, session: Connection) -> None:
+        try:
+            read(groups, session=session)
+        finally:
+            read_all.set_result(None)
 
     def notes(on: Collection[int]) -> list[Statement]:
         parameters = {"only": _oids(on)} if restricted else None
@@ -782,22 +772,26 @@ def _read(
     if slices:
         sessions = (connection, *helpers)
         big = [group for group in groups if "{slice " in group[0].query]
-        named = [
-            group
-            for group in groups
-            if any(kind.name in _PARENT_KINDS for kind in group) and group not in big
-        ]
-        related = [group for group in named if any(kind.parents for kind in group)]
-        alone = [group for group in groups if not any(kind.parents for kind in group)]
-        rest = [group for group in groups if group not in (*big, *related, *alone)]
-        _share_out([partial(read, related), *(partial(read, [group]) for group in alone)], sessions)
-        _wait(added)
-        # A session that has seen a table reads what hangs on it at half the price: one slice, one session.
-        jobs: list[Job] = [partial(read, big, portion=portion) for portion in slices]
-        jobs += [partial(_deparse, jobs=[job], builder=builder) for job in builder.deparse_jobs()]
-        _share_out([*jobs, partial(read, rest)], sessions)
-        _wait(added)
+        rest = [group for group in groups if group not in big]
+        parents = [group for group in rest if any(kind.name in _PARENT_KINDS for kind in group)]
+        related = [group for group in parents if any(kind.parents for kind in group)]
+        alone = [group for group in rest if not any(kind.parents for kind in group)]
+        rest = [group for group in rest if group not in (*related, *alone)]
+
+        def jobs() -> Iterator[Job]:
+            # First what others take their names from, and are not made facts of before.
+            for first in (related, *([group] for group in alone)):
+                named.append(Future())
+                yield partial(read_named, first, named[-1])
+            # A session that has seen a table reads what hangs on it at half the price: one slice, one session.
+            yield from (partial(read, big, named, portion=portion) for portion in slices)
+            yield partial(read, rest, named)
+            _wait(added)
+            yield from (partial(_deparse, jobs=[job], builder=builder) for job in builder.deparse_jobs())
+
+        _share_out(jobs(), sessions)
         results = _run(connection, about)
+        _wait(added)
     else:
         results = _run(connection, [*map(statement, groups), *about], prepare=restricted)
         for group, result in zip(groups, results, strict=False):
@@ -807,23 +801,17 @@ def _read(
         if restricted and not seen <= noted:
             results[:2] = _run(connection, notes(seen), prepare=True)
 
-    if pairs := builder.types_used() - server.types.keys():
-        types, typmods = zip(*pairs, strict=True)
-        query = {"types": _oids(types), "typmods": _oids(typmods)}
-        results += _run(connection, [(_TYPES, query)], prepare=restricted)
     for result in results:
         if result.error is not None:
             raise result.error
     comments, members, *more = results
-    names = {(t, m): text for t, m, text in more.pop().rows} if pairs else {}
     if more and "role" in builder.tables:
         writers = dict(more[0].rows)
         builder.tables["role"].xmins = array(
             "I", [writers.get(oid, 0) for oid in builder.tables["role"].oids]
         )
     _deparse(connection, builder.deparse_jobs(), builder)
-    server.types.update((pair, text) for pair, text in names.items() if pair[0] < 16384)
-    return builder, partial(builder.finish, server.types | names, comments.rows, members.rows), report
+    return builder, partial(builder.finish, comments.rows, members.rows), report
 
 
 def _share_out(jobs: Iterable[Job], sessions: Sequence[Connection]) -> None:
@@ -1004,14 +992,13 @@ def _capture(
             helpers.append(connect(more, name=name))
             _server(helpers[-1])
             _polite(helpers[-1])
-        first: list[Statement] = [(render(_SERVER, version), None)]
-        if major not in _OID_CATALOGS:
-            first.append((_CATALOGS_WITH_OIDS, None))
+        first: list[Statement] = [(render(_SERVER, version), None), (_CATALOGS_WITH_OIDS, None)]
+        if big:
+            first.append((_THOUSANDS, None))
         # To look for recent columns takes longest, and is not needed where no transaction ends meanwhile.
-        before, (about, *catalogs) = _guarded((connection, *helpers), guard[:1], *first)
+        before, (about, catalogs, *sizes) = _guarded((connection, *helpers), guard[:-1], *first)
         before.add(("pg_attribute", 0, None))
-        for result in catalogs:
-            _OID_CATALOGS[major] = [row[0] for row in result.rows]
+        slices = _slices([row[0] for row in sizes[0].rows]) if sizes else []
         for attempt in range(ATTEMPTS):
             counts: Counter[str] = Counter()
             for catalog, count, _ in before:
@@ -1021,9 +1008,11 @@ def _capture(
                 for g in _groups(version, frozenset(KINDS if kinds is None else kinds))
                 if _may_exist(g, counts)
             ]
-            slices = _slices(connection) if big else []
             _, finish, report = _read(connection, groups, helpers=helpers, slices=slices)
-            last: list[Statement] = [(_unmodelled_sql(_OID_CATALOGS[major]), None), (_MOMENT, None)]
+            last: list[Statement] = [
+                (_unmodelled_sql([row[0] for row in catalogs.rows], major), None),
+                (_MOMENT, None),
+            ]
             if edges:
                 last.insert(0, (_EDGES, None))
             with ThreadPoolExecutor(1) as pool:
@@ -1058,8 +1047,9 @@ def _capture(
         for helper in helpers:
             helper.close()
         if not connection.closed and connection.autocommit:
+            names = ", ".join(f"'{name}'" for name in _WHERE_LARGE)
             connection.execute(
-                "SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name = 'enable_nestloop'"
+                f"SELECT set_config(name, reset_val, false) FROM pg_settings WHERE name IN ({names})"
             )
     not_checked += report.not_checked
     if "user mapping" in tables and not about.rows[0][10]:
@@ -1101,16 +1091,20 @@ def _capture(
 def _polite(connection: Connection) -> tuple[str, bool]:
     """No worker processes and no compilation for our queries: the server's cores are others'.
 
-    Nor nested loops where the catalogs are large: without statistics, as on a shadow and after a restore, the planner
-    takes them for nearly empty and reads one over and over (11 s instead of 2 for 1,500 tables).
+    Where the catalogs are large, hash joins: without statistics, as on a shadow and after a restore, the planner takes
+    catalogs for nearly empty and reads one over and over (11 s instead of 2 for 1,500 tables). And a portion of one is
+    looked up, and not picked out of all of it: they are in memory.
 
     Returns which transactions are over, as text, and whether there may be more than ``BIG`` columns.
     """
+    large = ", ".join(
+        f"set_config('{name}', CASE WHEN pg_relation_size(1249::oid) > {_LARGE} THEN '{value}' "
+        f"ELSE current_setting('{name}') END, false)"
+        for name, value in _WHERE_LARGE.items()
+    )
     row = connection.execute(
         f"{_MOMENT}, pg_relation_size(1249::oid), "
-        "set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false), "
-        f"set_config('enable_nestloop', CASE WHEN pg_relation_size(1249::oid) > {_LARGE} THEN 'off' "
-        "ELSE current_setting('enable_nestloop') END, false)"
+        f"set_config('max_parallel_workers_per_gather', '0', false), set_config('jit', 'off', false), {large}"
     ).fetchone()
     assert row
     return str(row[0]), row[1] > BIG * 140  # bytes of a row of pg_attribute
@@ -1136,17 +1130,13 @@ def _may_exist(group: Sequence[Kind], counts: dict[str, int]) -> bool:
     return any(kind.always or counts.get(kind.catalog, 1) for kind in group)
 
 
-def _slices(connection: Connection) -> list[tuple[int, int]]:
+def _slices(thousands: Sequence[int]) -> list[tuple[int, int]]:
     """Ranges of oids with about ``SLICE`` columns each; none if there are not more than ``BIG``."""
-    columns, oids = connection.execute(
-        "SELECT sum(relnatts), array_agg(oid ORDER BY oid) FROM pg_class "
-        "WHERE oid >= 16384 AND relkind IN ('r', 'p', 'v', 'm', 'f')"
-    ).fetchone() or (0, [])
-    if (columns or 0) <= BIG:
+    if len(thousands) * 1000 <= BIG:
         return []
-    portions = max(2, columns // SLICE)
-    bounds = {oids[len(oids) * i // portions] for i in range(1, portions)}
-    return list(pairwise([16384, *sorted(bounds), 2**32 - 1]))
+    portions = max(2, len(thousands) * 1000 // SLICE)
+    bounds = (thousands[len(thousands) * i // portions] for i in range(1, portions))
+    return list(pairwise([16384, *bounds, 2**32 - 1]))
 
 
 def _edges(result: _Result) -> Edges:

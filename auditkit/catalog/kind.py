@@ -16,15 +16,14 @@ comparing, saving and reporting know no kind. What an entry's query must return 
 ``like_…`` ``head``  what the text of ``Kind.definition`` depends on, and what it begins with: rows which agree in the
                      former are deparsed once. A row whose ``head`` is NULL has no definition
 ``kind``             name of the kind, when several kinds share one query
-``typmod``           completes an attribute of SQL type ``oid``, which always means a data type
 ``acl_type``         letter for ``acldefault()``, where it depends on the row
 all other columns    attributes; **every attribute is compared**
 
-Where ``oid`` is an array, so are ``subid``, ``xmin``, ``name`` … (0 for none): the row then stands for as many objects,
-all alike in their attributes.
+Where ``oid`` is made by ``each``, so are ``subid``, ``xmin`` … (0 for none), and ``name`` is an array: the row then
+stands for as many objects, all alike in their attributes.
 
-Attributes are text, integers, booleans, NULL and text arrays (``oid`` means a type, ``aclitem[]`` grants), so that
-equality never forgets one. Comments and security labels are laid over all kinds when they are read.
+Attributes are text, integers, booleans, NULL and text arrays (``aclitem[]`` means grants), so that equality never
+forgets one. Comments and security labels are laid over all kinds when they are read.
 
 ``{18? new ?? old}`` chooses by server version; ``{only k.oid, k.conrelid}`` becomes the condition that restricts
 reading to the objects asked for, ``{slice k.conrelid}`` the one that cuts a big database into portions. A query
@@ -106,7 +105,6 @@ META = frozenset(
         "origin",
         "anchor",
         "head",
-        "typmod",
         "acl_type",
         "acl_owner",
     )
@@ -342,10 +340,20 @@ def options(array: str, *, without: str = "") -> str:
     )
 
 
+def each(number: str) -> str:
+    """SQL: a four-byte number of each object that a row stands for, as the server sends arrays."""
+    return f"array_send(array_agg({number}))"
+
+
 def code(column: str, **names: str) -> str:
     """SQL: a one-letter code in words."""
     cases = " ".join(f"WHEN '{letter}' THEN '{word}'" for letter, word in names.items())
     return f"CASE {column} {cases} ELSE {column}::text END"
+
+
+def type_name(oid: str, modifier: str = "-1") -> str:
+    """SQL: a data type as text."""
+    return f"format_type({oid}, nullif({modifier}, -1))"
 
 
 def procedure(column: str) -> str:
@@ -357,6 +365,9 @@ def identify(catalog: str, oid: str, subid: str = "0") -> str:
     return f"(pg_identify_object({CATALOGS[catalog]}, {oid}, {subid})).identity"
 
 
+#: SQL: whether a type in pg_type is made with and for another. No type that a user defines may use this function
+#: (IsTrueArrayType in pg_type.h; DefineType in typecmds.c).
+IS_ARRAY = "typsubscript = 'array_subscript_handler'::regproc"
 ENABLED = {"O": "enabled", "D": "disabled", "R": "replica", "A": "always"}
 PERSISTENCE = {"p": "permanent", "u": "unlogged"}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from auditkit.catalog import alter, create
 from auditkit.catalog.kind import (
     ENABLED,
+    IS_ARRAY,
     THIS_DATABASE,
     Kind,
     Severity,
@@ -15,6 +16,7 @@ from auditkit.catalog.kind import (
     identify,
     options,
     procedure,
+    type_name,
 )
 from auditkit.catalog.kinds_relations import CONSTRAINT, RELATIONS
 from auditkit.catalog.sql import literal, quote
@@ -229,7 +231,7 @@ _ALL: tuple[Kind, ...] = (
                         END AS variant,
                    CASE WHEN t.typtype = 'e' THEN (SELECT array_agg(e.enumlabel::text ORDER BY e.enumsortorder)
                         FROM pg_enum e WHERE e.enumtypid = t.oid) END AS labels,
-                   CASE WHEN t.typtype = 'd' THEN t.typbasetype END AS base_type, t.typtypmod AS typmod,
+                   CASE WHEN t.typtype = 'd' THEN {type_name("t.typbasetype", "t.typtypmod")} END AS base_type,
                    t.typnotnull AS not_null, {_NOT_NULL} t.typdefault AS default,
                    CASE WHEN t.typtype = 'd' AND t.typcollation IS DISTINCT FROM
                              (SELECT b.typcollation FROM pg_type b WHERE b.oid = t.typbasetype)
@@ -253,9 +255,8 @@ _ALL: tuple[Kind, ...] = (
                         'preferred=' || t.typispreferred, 'delimiter=' || t.typdelim::text,
                         'collatable=' || (t.typcollation <> 0)] END AS base_properties
             FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace LEFT JOIN pg_range r ON r.rngtypid = t.oid
-            LEFT JOIN pg_class c ON c.oid = t.typrelid
-            WHERE t.oid >= 16384 AND t.typtype <> 'm' AND (t.typrelid = 0 OR c.relkind = 'c')
-              AND NOT EXISTS (SELECT FROM pg_type e WHERE e.oid = t.typelem AND e.typarray = t.oid)
+            WHERE t.oid >= 16384 AND t.typtype <> 'm' AND NOT ({IS_ARRAY})
+              AND (t.typrelid = 0 OR (SELECT c.relkind FROM pg_class c WHERE c.oid = t.typrelid) = 'c')
               AND n.nspname !~ '^pg_temp' {{only t.oid, t.typrelid}}""",
     ),
     Kind(
@@ -270,14 +271,14 @@ _ALL: tuple[Kind, ...] = (
         ordinal="position",
         create=create.attribute,
         alter=alter.attribute,
-        query="""
+        query=f"""
             SELECT a.attrelid AS oid, a.attnum AS subid, a.xmin, a.attname AS name, c.reltype AS parent,
-                   a.atttypid AS type, a.atttypmod AS typmod,
+                   {type_name("a.atttypid", "a.atttypmod")} AS type,
                    CASE WHEN a.attcollation NOT IN (0, t.typcollation)
                         THEN a.attcollation::regcollation::text END AS collation
             FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid AND c.relkind = 'c'
             JOIN pg_type t ON t.oid = a.atttypid
-            WHERE c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {only c.oid, c.reltype}""",
+            WHERE c.oid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{only c.oid, c.reltype}}""",
     ),
     Kind(
         name="domain constraint",

@@ -8,8 +8,10 @@ from auditkit.catalog.kind import (
     PERSISTENCE,
     Kind,
     code,
+    each,
     identify,
     options,
+    type_name,
 )
 
 #: The row in pg_type is the best witness of a relation's creation: it keeps the creating transaction, while
@@ -31,7 +33,8 @@ _INHERITS = """
 _NOT_NULL = """
     {18? CASE WHEN k.connoinherit THEN 'NOT NULL NO INHERIT' WHEN NOT k.convalidated THEN 'NOT NULL NOT VALID'
               WHEN a.attnotnull THEN 'NOT NULL' END AS not_null,
-         CASE WHEN k.conname <> c.relname || '_' || a.attname || '_not_null' THEN k.conname::text END AS not_null_name,
+         CASE WHEN k.oid IS NULL THEN NULL WHEN k.conname <> c.relname || '_' || a.attname || '_not_null'
+              THEN k.conname::text END AS not_null_name,
          CASE WHEN (SELECT count(*) FROM pg_description WHERE objoid >= 16384 AND classoid = 2606) > 0 THEN (
               SELECT d.description FROM pg_description d WHERE d.objoid = k.oid AND d.classoid = 2606)
               END AS not_null_comment,
@@ -53,9 +56,11 @@ _KEPT = "pg_attver"
 _ALIKE = """
     c.relkind, a.attacl, a.atttypid, a.atttypmod, a.attidentity, a.attgenerated, a.attcollation, a.attstorage,
     a.attcompression, a.attstattarget, a.attoptions, a.attfdwoptions"""
+_COLUMN_ORIGIN = """CASE WHEN a.attinhcount > 0 THEN coalesce((
+    SELECT h.inhparent FROM pg_inherits h WHERE h.inhrelid = a.attrelid AND h.inhseqno = 1), 0) ELSE 0 END"""
 _COLUMNS = f"""
-    SELECT a.kind, a.oid, a.subid, a.xmin, a.pg_attrdef, a.name, a.origin, a.attacl AS grants, a.atttypid AS type,
-           a.atttypmod AS typmod, {{18? a.not_null AS not_null, a.not_null_name AS not_null_name,
+    SELECT a.kind, a.oid, a.subid, a.xmin, a.pg_attrdef, a.name, a.origin, a.attacl AS grants,
+           {type_name("a.atttypid", "a.atttypmod")} AS type, {{18? a.not_null AS not_null, a.not_null_name AS not_null_name,
            a.not_null_comment AS not_null_comment ?? a.not_null AS not_null}}, a.declared AS declared,
            a.default AS default,
            CASE a.attidentity WHEN 'a' THEN 'always' WHEN 'd' THEN 'by default' END AS identity_generation,
@@ -70,10 +75,9 @@ _COLUMNS = f"""
     FROM (
         SELECT CASE c.relkind WHEN 'v' THEN 'view column' WHEN 'm' THEN 'materialized view column'
                     WHEN 'f' THEN 'foreign table column' ELSE 'table column' END AS kind,
-               array_agg(a.attrelid) AS oid, array_agg(a.attnum) AS subid, array_agg(a.xmin) AS xmin,
-               array_agg(coalesce(d.xmin, '0')) AS pg_attrdef, array_agg(a.attname::text) AS name,
-               array_agg(CASE WHEN a.attinhcount > 0 THEN coalesce((SELECT h.inhparent FROM pg_inherits h
-                    WHERE h.inhrelid = a.attrelid AND h.inhseqno = 1), 0) ELSE 0 END) AS origin,
+               {each("a.attrelid")} AS oid, {each("a.attnum::int4")} AS subid, {each("a.xmin")} AS xmin,
+               {each("coalesce(d.xmin, '0')")} AS pg_attrdef, array_agg(a.attname::text) AS name,
+               {each(_COLUMN_ORIGIN)} AS origin,
                {_ALIKE},
                {_NOT_NULL},
                CASE WHEN d.oid IS NOT NULL THEN
@@ -81,7 +85,7 @@ _COLUMNS = f"""
         FROM pg_attribute a
         JOIN pg_class c ON c.oid = a.attrelid AND c.relkind IN ('r', 'p', 'v', 'm', 'f') AND c.relpersistence <> 't'
              {{slice c.oid}} {{only c.oid}}
-        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{only d.adrelid}}
+        LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum {{slice d.adrelid}} {{only d.adrelid}}
         {_NOT_NULL_FROM}
         WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped {{slice a.attrelid}} {{only a.attrelid}}
         GROUP BY {_ALIKE}, not_null, {{18? not_null_name, not_null_comment, ??}} declared, "default") AS a
@@ -112,9 +116,9 @@ _LIKE_CONSTRAINT = """
     CASE WHEN k.contype = 'c' THEN (
         SELECT a.attname FROM pg_attribute a WHERE a.attrelid = k.conrelid AND a.attnum = k.conkey[1])
         END AS like_first,
-    CASE WHEN k.contype = 'c' AND cardinality(k.conkey) > 1 THEN (
-        SELECT array_agg(m.attname ORDER BY place) FROM unnest(k.conkey) WITH ORDINALITY AS key(number, place)
-        JOIN pg_attribute m ON m.attrelid = k.conrelid AND m.attnum = key.number)::text END AS like_columns,
+    CASE WHEN k.contype = 'c' AND cardinality(k.conkey) > 1 THEN ARRAY(
+        SELECT (SELECT m.attname FROM pg_attribute m WHERE m.attrelid = k.conrelid AND m.attnum = key)
+        FROM unnest(k.conkey) AS key)::text END AS like_columns,
     CASE WHEN k.contype = 'c' THEN k.conkey::text END AS like_numbers, k.conbin::text AS like_tree,
     CASE WHEN k.contype = 'c' THEN ROW(k.connoinherit, k.convalidated, {18? k.conenforced ?? true})::text
          END AS like_options"""
@@ -130,13 +134,14 @@ _INDEX_HEAD = """
 #: What the rest depends on: properties, and names, types and collations of the columns.
 _LIKE_INDEX = """
     CASE WHEN strpos(trees.text, ':varattno 0 ') > 0 THEN c.oid END AS like_itself,
-    CASE WHEN k.oid IS NULL THEN (SELECT ROW(a.attname, a.atttypid, a.attcollation)::text FROM pg_attribute a
+    CASE WHEN k.oid IS NULL THEN (SELECT a.attname || ' ' || a.atttypid || ' ' || a.attcollation FROM pg_attribute a
          WHERE a.attrelid = i.indrelid AND a.attnum = i.indkey[0]) END AS like_first,
-    CASE WHEN k.oid IS NULL AND (i.indnatts > 1 OR trees.text <> '') THEN (
-        SELECT array_agg(ROW(m.attname, m.atttypid, m.attcollation)::text ORDER BY key)
+    CASE WHEN k.oid IS NULL AND (i.indnatts > 1 OR trees.text <> '') THEN ARRAY(
+        SELECT (SELECT m.attname || ' ' || m.atttypid || ' ' || m.attcollation FROM pg_attribute m
+                WHERE m.attrelid = i.indrelid AND m.attnum = key)
         FROM unnest(i.indkey::int2[] || ARRAY(
             SELECT split_part(part, ' ', 1)::int2 FROM unnest((string_to_array(trees.text, ':varattno '))[2:]) AS part
-        )) AS key JOIN pg_attribute m ON m.attrelid = i.indrelid AND m.attnum = key)::text END AS like_columns,
+        )) AS key)::text END AS like_columns,
     i.indkey::text AS like_numbers, i.indclass::text AS like_classes, i.indcollation::text AS like_collations,
     i.indoption::text AS like_options, i.indnkeyatts AS like_keys, i.indisunique AS like_unique,
     {15? i.indnullsnotdistinct ?? false} AS like_nulls, c.relam AS like_method, c.relkind AS like_kind,
@@ -177,11 +182,11 @@ RELATIONS: tuple[Kind, ...] = (
                    {options("c.reloptions")} AS options, {options("o.reloptions")} AS toast_options,
                    {code("c.relreplident", d="default", n="nothing", f="full", i="index")} AS replica_identity,
                    am.amname AS access_method, ts.spcname AS tablespace,
-                   nullif(c.reloftype, 0) AS of_type, inh.parents AS inherits,
+                   {type_name("nullif(c.reloftype, 0)")} AS of_type, inh.parents AS inherits,
                    CASE WHEN c.relkind = 'p' THEN pg_get_partkeydef(c.oid) END AS partition_key,
                    CASE WHEN c.relispartition THEN pg_get_expr(c.relpartbound, 0) END AS partition_bound
             {_RELATION_FROM}
-            LEFT JOIN pg_class o ON o.oid = c.reltoastrelid
+            LEFT JOIN pg_class o ON o.oid = c.reltoastrelid AND o.reloptions IS NOT NULL
             LEFT JOIN pg_am am ON am.oid = c.relam LEFT JOIN pg_tablespace ts ON ts.oid = c.reltablespace
             {_INHERITS}
             WHERE c.oid >= 16384 AND c.relkind IN ('r', 'p') AND c.relpersistence <> 't' {{only c.oid}}""",

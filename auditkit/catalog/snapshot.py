@@ -426,23 +426,26 @@ class Snapshot:
 
         table = self.tables.get(kind) or Table(kind, ())
         columns: dict[str, Any] = {
-            "identity": frames.text(table.identities),
-            "schema": frames.text(table.schemas),
-            "parent": frames.text(table.parents),
-            "extension": frames.text([*map(table.extensions.get, range(len(table)))]),
+            "identity": frames.text(table.identities).array,
+            "schema": frames.text(table.schemas).array,
+            "parent": frames.text(table.parents).array,
+            "extension": frames.text([*map(table.extensions.get, range(len(table)))]).array,
         }
         # Facts share their values: convert each distinct tuple once and repeat it; and columns are alike, too.
-        ids = np.fromiter(map(id, table.values), np.intp, len(table))
-        _, firsts, codes = np.unique(ids, return_index=True, return_inverse=True)
+        codes, ids = pd.factorize(np.fromiter(map(id, table.values), np.intp, len(table)))
+        firsts = np.empty(len(ids), np.intp)
+        firsts[codes[::-1]] = np.arange(len(codes))[::-1]  # what is written last stays
         distinct = [table.values[first] for first in firsts]
         alike: dict[tuple[Any, ...], Any] = {}
         for n, name in enumerate(table.attributes):
             values = tuple(row[n] for row in distinct)
             key = (*map(type, values), *values)  # 1 equals True
             if key not in alike:
-                alike[key] = _series(values).array.take(codes)
-            columns[name if name not in columns else f"{name}_"] = alike[key]
-        return pd.DataFrame(columns)
+                alike[key] = _array(values).take(codes)
+            columns[name if name not in columns else f"{name}_"] = alike[
+                key
+            ].copy()  # of text: of the reference
+        return pd.DataFrame(columns, copy=False)
 
     @property
     def facts(self) -> pd.DataFrame:
@@ -639,17 +642,19 @@ def _digest(members: dict[str, bytes]) -> str:
     return digest.hexdigest()
 
 
-def _series(values: Sequence[Value]) -> pd.Series[Any]:
+def _array(values: Sequence[Value]) -> Any:
+    """As what pandas keeps in a column of such values."""
     import pandas as pd
 
+    from auditkit import frames
+
+    given: list[Any] = [*values]
     types = {type(value) for value in values if value is not None}
     if types <= {str}:
-        return pd.Series(values, dtype="str")
+        return frames.text(given).array
     if types == {bool}:
-        return pd.Series(values, dtype="boolean" if None in values else "bool")
-    if types == {int}:
-        return pd.Series(values, dtype="Int64")
-    return pd.Series(values, dtype="object")
+        return pd.array(given, dtype="boolean" if None in values else "bool")
+    return pd.array(given, dtype="Int64" if types == {int} else "object")
 
 
 def _arrow_columns(table: Table) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from auditkit.catalog.kind import THIS_DATABASE
+from auditkit.catalog.kind import IS_ARRAY, THIS_DATABASE
 
 #: Goes before a query made of ``Watched.where``.
 TEMPORARY = "WITH temporary AS MATERIALIZED (SELECT oid FROM pg_class WHERE relpersistence = 't')"
@@ -22,9 +22,6 @@ def _relation(oid: str, *, column: bool = False) -> str:
     cases = " ".join(f"WHEN '{letter}' THEN '{name}'" for letter, name in (names | own).items())
     return f"(SELECT CASE relkind {cases} ELSE '' END FROM pg_class of WHERE of.oid = {oid})"
 
-
-#: SQL: whether a type in pg_type is made with and for another.
-_IS_ARRAY = "EXISTS (SELECT FROM pg_type e WHERE e.oid = pg_type.typelem AND e.typarray = pg_type.oid)"
 
 #: SQL: the relation or domain of the constraint that a comment is on.
 _OF_CONSTRAINT = (
@@ -188,7 +185,7 @@ WATCHED: tuple[Watched, ...] = (
     Watched(
         "pg_type",
         where=f"oid >= 16384 AND typnamespace NOT IN {_SCHEMA_IS_TEMPORARY}",
-        kinds=f"CASE WHEN typrelid <> 0 THEN {_relation('typrelid')} WHEN {_IS_ARRAY} THEN '' ELSE 'type' END",
+        kinds=f"CASE WHEN typrelid <> 0 THEN {_relation('typrelid')} WHEN {IS_ARRAY} THEN '' ELSE 'type' END",
     ),
 )
 
