@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tools
 
 from auditkit import server as servers
 
@@ -94,6 +95,16 @@ def databases(server: servers.Server) -> Iterator[Callable[..., str]]:
 def database(databases: Callable[..., str]) -> str:
     """Connection string of a new, empty database."""
     return databases()
+
+
+@pytest.fixture
+def production(databases: Callable[..., str]) -> Iterator[str]:
+    """A database that is reached over TCP, as tools in other languages want it."""
+    from psycopg.conninfo import make_conninfo
+
+    conninfo = databases()
+    with tools.tcp(conninfo) as port:
+        yield make_conninfo(conninfo, host="127.0.0.1", port=port)
 
 
 def _forbid(report: pytest.TestReport | pytest.CollectReport, allowed: bool) -> None:

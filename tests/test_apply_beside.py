@@ -17,7 +17,7 @@ import psycopg.conninfo
 import pytest
 import tools
 from test_apply_ledgers import KITS as LEDGERS
-from test_apply_tools import production, url, write  # noqa: F401
+from test_apply_tools import write
 from test_replay_code import ALEMBIC, DJANGO, KNEX
 
 from auditkit import audit, config
@@ -84,7 +84,7 @@ KITS = {
     "dbmate": Kit(
         {},
         lambda n, sql: {f"db/migrations/2026010{n + 1}000000_m.sql": f"-- migrate:up\n{sql};\n-- migrate:down\n"},
-        lambda root, conninfo: [str(tools.dbmate()), "--no-dump-schema", "--url", url(conninfo, "postgres"), "up"],
+        lambda root, conninfo: [str(tools.dbmate()), "--no-dump-schema", "--url", tools.url_of(conninfo, "postgres"), "up"],
     ),
     "knex": Kit(
         {name: KNEX[name] for name in ("package.json", "knexfile.js")},
@@ -101,7 +101,7 @@ KITS = {
 
 
 def yoyo(conninfo: str) -> list[str]:
-    target = url(conninfo, "postgresql+psycopg").partition("?")[0]
+    target = tools.url_of(conninfo, "postgresql+psycopg").partition("?")[0]
     return ["apply", "--batch", "--no-config-file", "-d", target, "db/changes"]
 
 
@@ -113,7 +113,7 @@ SAMPLE = random.Random(SEED).sample(sorted(KITS), 1)
 @pytest.mark.tools
 @pytest.mark.slow
 @pytest.mark.parametrize("name", list(KITS) if ALL else SAMPLE)
-def test_the_tool_at_the_same_time(name: str, tmp_path: Path, production: str) -> None:  # noqa: F811
+def test_the_tool_at_the_same_time(name: str, tmp_path: Path, production: str) -> None:
     kit = KITS[name]
     write(tmp_path, {**kit.beside, **kit.file(0, "create table first (id int)")})
     if name == "knex":
@@ -124,7 +124,7 @@ def test_the_tool_at_the_same_time(name: str, tmp_path: Path, production: str) -
     )
     words = psycopg.conninfo.conninfo_to_dict(production)
     variables = {
-        "APP_DATABASE": url(production, "postgresql+psycopg" if name == "alembic" else "postgresql"),
+        "APP_DATABASE": tools.url_of(production, "postgresql+psycopg" if name == "alembic" else "postgresql"),
         "DB_NAME": str(words["dbname"]), "DB_HOST": str(words["host"]), "DB_USER": str(words["user"]),
         "DB_PORT": str(words["port"]),
     }  # fmt: skip

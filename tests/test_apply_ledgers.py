@@ -17,7 +17,6 @@ import psycopg
 import psycopg.conninfo
 import pytest
 import tools
-from test_apply_tools import production, url  # noqa: F401
 
 from auditkit import audit, config
 from auditkit.history.split import split
@@ -297,7 +296,8 @@ KITS["typeorm cli"] = replace(
 KITS["sequelize cli"] = replace(
     KITS["sequelize"],
     run=lambda root, conninfo: tools.run(
-        [*tools._node(), "node_modules/.bin/sequelize-cli", "db:migrate", f"--url={url(conninfo)}"], cwd=root
+        [*tools._node(), "node_modules/.bin/sequelize-cli", "db:migrate", f"--url={tools.url_of(conninfo)}"],
+        cwd=root,
     ),
     packages=("sequelize@6.37.8", "pg@8.23.1", "sequelize-cli@6.6.5"),
     commands=(
@@ -364,7 +364,7 @@ class Scene:
 def scene(
     request: pytest.FixtureRequest,
     tmp_path: Path,
-    production: str,  # noqa: F811
+    production: str,
     databases: Callable[..., str],
 ) -> Scene:
     """The first two migrations are run, by the tool."""

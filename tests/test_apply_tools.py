@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -101,14 +101,6 @@ def test_what_a_command_is_told_of_the_database() -> None:
 # --- cycles ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def production(databases: Callable[..., str]) -> Iterator[str]:
-    """A database that is reached over TCP, as tools in other languages want it."""
-    conninfo = databases()
-    with tools.tcp(conninfo) as port:
-        yield psycopg.conninfo.make_conninfo(conninfo, host="127.0.0.1", port=port)
-
-
 def execute(conninfo: str, *statements: str) -> None:
     with psycopg.connect(conninfo, autocommit=True) as connection:
         for statement in statements:
@@ -126,11 +118,6 @@ def call(root: Path, *command: str, **variables: str) -> None:
         command, cwd=root, env={**os.environ, **variables}, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
-
-
-def url(conninfo: str, scheme: str = "postgresql") -> str:
-    words = psycopg.conninfo.conninfo_to_dict(conninfo)
-    return f"{scheme}://{words['user']}@{words['host']}:{words['port']}/{words['dbname']}?sslmode=disable"
 
 
 def supabase(root: Path, production: str) -> str:
@@ -155,7 +142,7 @@ def dbmate(root: Path, production: str) -> str:
     last = root / "db/migrations/20260103000000_3.sql"
     text = last.read_text()
     last.unlink()
-    call(root, str(tools.dbmate()), "--no-dump-schema", "--url", url(production, "postgres"), "up")
+    call(root, str(tools.dbmate()), "--no-dump-schema", "--url", tools.url_of(production, "postgres"), "up")
     last.write_text(text)
     execute(production, "create index by_hand on t1 (id)")
     return ""
@@ -163,7 +150,7 @@ def dbmate(root: Path, production: str) -> str:
 
 def alembic(root: Path, production: str) -> str:
     write(root, ALEMBIC)
-    target = url(production, "postgresql+psycopg")
+    target = tools.url_of(production, "postgresql+psycopg")
     call(root, sys.executable, "-m", "alembic", "upgrade", "b2", APP_DATABASE=target)
     execute(production, "drop index notes_person", "alter table people alter email drop not null")
     return 'APP_DATABASE = "postgresql+psycopg://{user}@{host}:{port}/{database}"'
@@ -197,7 +184,7 @@ def knex(root: Path, production: str) -> str:
     last = root / "migrations/20240102000000_index.js"
     text = last.read_text()
     last.unlink()
-    call(root, str(root / "node_modules/.bin/knex"), "migrate:latest", APP_DATABASE=url(production))
+    call(root, str(root / "node_modules/.bin/knex"), "migrate:latest", APP_DATABASE=tools.url_of(production))
     last.write_text(text)
     execute(production, "alter table people drop column email")
     return 'APP_DATABASE = "{shadow}"'
@@ -297,9 +284,9 @@ def test_a_command_that_fails_or_works_elsewhere(
             "alembic",
             "upgrade",
             "b2",
-            APP_DATABASE=url(there, "postgresql+psycopg"),
+            APP_DATABASE=tools.url_of(there, "postgresql+psycopg"),
         )
-        said = attempt(url(there, "postgresql+psycopg"))
+        said = attempt(tools.url_of(there, "postgresql+psycopg"))
     assert "it ended well, and nothing changed in production: does it work on another database?" in said
     assert "nothing of this step was kept; steps in place: 1 of 2" in said
     said = attempt("postgresql+psycopg://nobody@127.0.0.1:1/none", resume=True)
@@ -321,7 +308,7 @@ def test_the_tool_itself_at_the_same_time(tmp_path: Path, production: str) -> No
     assert len(made.steps) == 3
     tool = threading.Thread(
         target=subprocess.run,
-        args=([str(tools.supabase_cli()), "db", "push", f"--remote={url(production)}", "--yes"],),
+        args=([str(tools.supabase_cli()), "db", "push", f"--remote={tools.url_of(production)}", "--yes"],),
         kwargs={"cwd": tmp_path, "capture_output": True},
     )
     tool.start()

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import tools
 from project import Project
-from test_history_tools import url
+from tools import url_of
 
 from auditkit import server as servers
 from auditkit.demo.build import RECORD, Shop, build
@@ -65,7 +65,7 @@ class Walk:
                     connection.execute(RECORD, (version, name, statements))
 
     def push(self) -> None:
-        target = ["--db-url", url(self.shop.conninfo("production")), "--workdir", ".", "--yes"]
+        target = ["--db-url", url_of(self.shop.conninfo("production")), "--workdir", ".", "--yes"]
         tools.run([str(tools.supabase_cli()), "db", "push", *target], cwd=self.shop.directory)
 
 

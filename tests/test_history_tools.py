@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
-from urllib.parse import quote
 
 import psycopg
 import psycopg.conninfo
@@ -26,16 +25,6 @@ from auditkit.history.split import split
 from auditkit.history.states import HistoryMatrix, states
 
 pytestmark = pytest.mark.tools
-
-
-def url(conninfo: str, scheme: str = "postgresql") -> str:
-    """*conninfo* as a URL, which is all that most tools take; the socket's folder goes into the query."""
-    words = psycopg.conninfo.conninfo_to_dict(conninfo)
-    host, port = str(words.get("host", "localhost")), words.get("port", 5432)
-    user = quote(str(words.get("user", "postgres")))
-    if not host.startswith("/"):
-        return f"{scheme}://{user}@{host}:{port}/{words['dbname']}?sslmode=disable"
-    return f"{scheme}://{user}@localhost:{port}/{words['dbname']}?host={quote(host, safe='')}&sslmode=disable"
 
 
 def git(folder: Path, *arguments: str) -> None:
@@ -71,7 +60,7 @@ class Supabase:
         return path
 
     def run(self, *arguments: str) -> str:
-        target = ["--db-url", url(self.conninfo), "--workdir", str(self.root), "--yes"]
+        target = ["--db-url", tools.url_of(self.conninfo), "--workdir", str(self.root), "--yes"]
         return tools.run([str(tools.supabase_cli()), *arguments, *target], cwd=self.root)
 
 
@@ -200,7 +189,14 @@ def test_dbmate(tmp_path: Path, database: str) -> None:
     (folder / "20240102000000_index.sql").write_text(
         "-- migrate:up transaction:false\ncreate index concurrently on users (id);\n-- migrate:down\n"
     )
-    dbmate = [str(tools.dbmate()), "--url", url(database, "postgres"), "-d", str(folder), "--no-dump-schema"]
+    dbmate = [
+        str(tools.dbmate()),
+        "--url",
+        tools.url_of(database, "postgres"),
+        "-d",
+        str(folder),
+        "--no-dump-schema",
+    ]
     tools.run([*dbmate, "up"], cwd=tmp_path)
     (folder / "20240103000000_more.sql").write_text("-- migrate:up\ncreate table more ();\n")
     migrations = load_migrations(tmp_path)

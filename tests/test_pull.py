@@ -13,7 +13,6 @@ import pytest
 import tools
 from oracle import normalised_dump, program
 from project import Project
-from test_history_tools import url
 
 from auditkit.errors import ConfigError
 from auditkit.history.drafts import Part, draft
@@ -90,7 +89,7 @@ def test_the_supabase_cli_takes_it(project: tuple[Project, str], databases: Call
     fresh = databases("fresh")
 
     def supabase(conninfo: str, *arguments: str) -> str:
-        target = ["--db-url", url(conninfo), "--workdir", str(here.root), "--yes"]
+        target = ["--db-url", tools.url_of(conninfo), "--workdir", str(here.root), "--yes"]
         return tools.run([str(tools.supabase_cli()), *arguments, *target], cwd=here.root)
 
     assert here.run("pull", "production").code == 0
@@ -150,7 +149,7 @@ def test_dbmate_goes_there_and_back(tmp_path: Path, databases: Callable[..., str
     project.settings({"production": production})
 
     def dbmate(conninfo: str, command: str) -> None:
-        options = ["--url", url(conninfo, "postgres"), "-d", str(folder), "--no-dump-schema"]
+        options = ["--url", tools.url_of(conninfo, "postgres"), "-d", str(folder), "--no-dump-schema"]
         tools.run([str(tools.dbmate()), *options, command], cwd=tmp_path)
 
     dbmate(production, "up")
@@ -169,7 +168,10 @@ def test_dbmate_goes_there_and_back(tmp_path: Path, databases: Callable[..., str
     assert normalised_dump(fresh) == before
     command = re.search(r"record it as applied in production: (.*)", answer.err)
     assert command
-    shell = {"DATABASE_URL": url(production), "PATH": f"{Path(program('psql')).parent}:/usr/bin:/bin"}
+    shell = {
+        "DATABASE_URL": tools.url_of(production),
+        "PATH": f"{Path(program('psql')).parent}:/usr/bin:/bin",
+    }
     subprocess.run(["/bin/sh", "-c", command[1]], env=shell, check=True, capture_output=True)
     dbmate(production, "up")  # nothing is left to do
 

@@ -18,7 +18,6 @@ import pytest
 import tools
 from oracle import normalised_dump, program
 from test_apply_ledgers import CONNECTION, KITS, PEOPLE, at
-from test_apply_tools import production, url  # noqa: F401
 from test_replay_code import ALEMBIC, DJANGO, KNEX
 
 from auditkit import audit, config
@@ -55,7 +54,7 @@ def call(*command: str, **variables: str) -> Callable[[Path, str], object]:
 
     def run(root: Path, conninfo: str) -> None:
         words = {k: str(v) for k, v in psycopg.conninfo.conninfo_to_dict(conninfo).items()}
-        words |= {"url": url(conninfo), "alchemy": url(conninfo, "postgresql+psycopg")}
+        words |= {"url": tools.url_of(conninfo), "alchemy": tools.url_of(conninfo, "postgresql+psycopg")}
         there = {name: value.format(**words) for name, value in variables.items()}
         line = [word.format(**words) for word in command]
         done = subprocess.run(
@@ -225,7 +224,7 @@ def execute(conninfo: str, *statements: str) -> None:
 def test_the_real_tool_takes_the_file(
     name: str,
     tmp_path: Path,
-    production: str,  # noqa: F811
+    production: str,
     databases: Callable[..., str],
 ) -> None:
     kit = PROGRAMS[name]
@@ -254,7 +253,10 @@ def test_the_real_tool_takes_the_file(
     assert normalised_dump(fresh) == normalised_dump(production)
     if command := pulled["record"]:
         if command[0].startswith("psql"):
-            shell = {"DATABASE_URL": url(production), "PATH": f"{Path(program('psql')).parent}:/usr/bin:/bin"}
+            shell = {
+                "DATABASE_URL": tools.url_of(production),
+                "PATH": f"{Path(program('psql')).parent}:/usr/bin:/bin",
+            }
             subprocess.run(["/bin/sh", "-c", command[0]], env=shell, check=True, capture_output=True)
         else:
             words = command[0].removeprefix("python ").split()

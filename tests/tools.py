@@ -236,6 +236,18 @@ def chromium() -> Path:
     raise FileNotFoundError("no Chromium: apt install chromium, or set AUDITKIT_TEST_BROWSER to a browser")
 
 
+def url_of(conninfo: str, scheme: str = "postgresql") -> str:
+    """*conninfo* as a URL, which is all that most tools take; the socket's folder goes into the query."""
+    from psycopg.conninfo import conninfo_to_dict
+
+    words = conninfo_to_dict(conninfo)
+    host, port = str(words.get("host", "localhost")), words.get("port", 5432)
+    user = quote(str(words.get("user", "postgres")))
+    if not host.startswith("/"):
+        return f"{scheme}://{user}@{host}:{port}/{words['dbname']}?sslmode=disable"
+    return f"{scheme}://{user}@localhost:{port}/{words['dbname']}?host={quote(host, safe='')}&sslmode=disable"
+
+
 def url(server: Server, dbname: str, user: str | None = None) -> str:
     """A URL for a server's Unix socket, with the host and port that some tools (pgx) insist on."""
     query = f"host={quote(str(server.socket_dir))}&sslmode=disable"
