@@ -248,8 +248,11 @@ class Settings:
         named = tuple(name for name in self.environments if name not in self.implied)
         return named or (() if self.groups else tuple(self.environments))
 
-    def environment(self, name: str) -> Source:
+    def environment(self, name: str, *, or_file: bool = False) -> Source:
         """The environment called *name*.
+
+        Args:
+            or_file: whether the name of a snapshot file was as good.
 
         Raises:
             ConfigError: there is none; the message lists those that exist.
@@ -267,9 +270,8 @@ class Settings:
             raise ConfigError(
                 f"{name} is a group; name one of its databases, as in {name}/DATABASE (`auditkit fleet {name}` lists them)"
             )
-        raise ConfigError(
-            f"unknown environment '{name}'{_suggest(name, known)}; defined {where}: {', '.join(known)}"
-        )
+        else_what = _suggest(name, known) or (", and no snapshot file of that name" if or_file else "")
+        raise ConfigError(f"unknown environment '{name}'{else_what}; defined {where}: {', '.join(known)}")
 
     def source(self, text: str) -> Source:
         """Understand *text* as an environment's name, a connection string, a snapshot file or migrations.
@@ -302,7 +304,7 @@ class Settings:
                     f"no such snapshot file: {text}; make one with `auditkit snapshot ENV -o FILE.snapshot`"
                 )
             return Source(Path(text).stem, "snapshot", text)
-        return self.environment(text)
+        return self.environment(text, or_file=True)
 
     def sources(self, names: str | Iterable[str]) -> list[Source]:
         """Several environments: a list, a comma-separated text, or ``all`` of those defined."""

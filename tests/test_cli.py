@@ -637,7 +637,7 @@ def test_ascii_terminals_do_not_stop_the_output(world: World) -> None:
         (["--config", "nope.toml", "check"], 2, "no such settings file: nope.toml; check --config"),
         (["snapshot", "prodction"], 2, "unknown environment 'prodction', did you mean 'production'?; defined in"),
         (["check", "prodction"], 2, "did you mean 'production'?"),
-        (["explain", "staging", "--baseline", "nope"], 2, "unknown environment 'nope'; defined in"),
+        (["explain", "staging", "--baseline", "nope"], 2, "unknown environment 'nope', and no snapshot file of that name"),
         (["explain", "staging", "--baseline", "migrations@"], 2, "migrations@ needs a git reference after it"),
         (["snapshot", "gone"], 3, 'database "nosuchdb" does not exist; check the database and role names'),
         (["snapshot", "host=127.0.0.1 port=1 dbname=app"], 3, "Connection refused; check host, port and network access"),
