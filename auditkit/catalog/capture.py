@@ -30,7 +30,7 @@ from auditkit.catalog import grants as acl
 from auditkit.catalog.kind import CATALOGS, THIS_DATABASE, Kind, is_attribute, render
 from auditkit.catalog.kinds import KINDS
 from auditkit.catalog.settled import DEPARSED, settled
-from auditkit.catalog.snapshot import COMMON, Address, Edges, Fact, Key, Snapshot, Table, Value
+from auditkit.catalog.snapshot import COMMON, Address, Edges, Fact, Snapshot, Table, Value
 from auditkit.catalog.watched import PART_CATALOGS, TEMPORARY, WATCHED
 from auditkit.connect import connect, reason
 from auditkit.errors import Unreadable
@@ -426,6 +426,9 @@ class _Builder:
         self.names: dict[str, dict[int, tuple[str | None, str | None, str]]] = defaultdict(dict)
         self.definitions: dict[str, dict[int, str | None]] = defaultdict(dict)
         self.handed_out: Counter[str] = Counter()
+        #: Rows that facts are made of at the end, and by catalog the oids that then will have names.
+        self.waiting: list[tuple[Sequence[Kind], _Result]] = []
+        self._coming: dict[str, set[int]] = defaultdict(set)
         self._shared: dict[Any, Any] = {}
         #: The same for the attributes of facts: kind by kind, as 1 equals True.
         self._alike: dict[str, dict[tuple[Value, ...], tuple[Value, ...]]] = defaultdict(dict)
@@ -446,6 +449,12 @@ class _Builder:
             for kind in group:
                 if kind.name in by_kind:
                     self._add(kind, result, by_kind[kind.name])
+
+    def keep(self, group: Sequence[Kind], result: _Result) -> None:
+        """Take such rows, and make facts of them when all have come."""
+        self.waiting.append((group, result))
+        if result.rows and any(kind.name in _PARENT_KINDS for kind in group):
+            self._coming[group[0].catalog].update(result.each("oid", result.rows))
 
     def _add(self, kind: Kind, result: _Result, rows: list[tuple[Any, ...]]) -> None:
         share, once = self._shared.setdefault, self._alike[kind.name].setdefault
@@ -556,7 +565,8 @@ class _Builder:
 
     def missing_parents(self, group: Sequence[Kind], result: _Result) -> set[int]:
         """Parents (by oid) that are needed to name the rows and have not been read."""
-        known = self.names[group[0].parent_catalog]
+        catalog = group[0].parent_catalog
+        known = self.names[catalog].keys() | self._coming[catalog]
         found: set[int] = set()
         for name in ("parent", "origin", "oid" if group[0].ordinal and "parent" not in result.names else ""):
             if name in result.names:
@@ -580,9 +590,18 @@ class _Builder:
         return bool(kind.definition) and self.only is None and not kind.shares_definitions
 
     def finish(
-        self, comments: Iterable[tuple[Any, ...]], members: Iterable[tuple[int, int, str]]
+        self,
+        comments: Iterable[tuple[Any, ...]],
+        members: Iterable[tuple[int, int, str]],
+        writers: Iterable[tuple[int, int]] = (),
     ) -> dict[str, Table]:
-        """Put definitions in that were asked for later; lay comments and extension membership over the facts."""
+        """Make facts of what waits; put definitions in that were asked for later, and who wrote each role's row; lay
+        comments and extension membership over the facts."""
+        for group, result in self.waiting:
+            self.add(group, result)
+        self.waiting.clear()
+        if (roles := self.tables.get("role")) and (wrote := dict(writers)):
+            roles.xmins = array("I", [wrote.get(oid, 0) for oid in roles.oids])
         overlay: dict[int, dict[tuple[int, int], list[tuple[str, str | None, int]]]] = defaultdict(dict)
         for classid, oid, subid, text, provider, xid in comments:
             overlay[classid].setdefault((oid, subid), []).append((text, provider, xid))
@@ -739,6 +758,8 @@ def _read(
                 builder.names[catalog][oid] = (entry[0], entry[1], entry[2])
         if slices:
             added.append(desk.submit(builder.add, group, result))
+        elif restricted:
+            builder.keep(group, result)
         else:
             builder.add(group, result)
 
@@ -797,21 +818,18 @@ def _read(
         for group, result in zip(groups, results, strict=False):
             take(group, result)
         results = results[len(groups) :]
-        seen = {oid for table in builder.tables.values() for oid in (*table.oids, *table.anchors)}
-        if restricted and not seen <= noted:
+        seen: set[int] = set()
+        for _, result in builder.waiting:
+            for name in {"oid", "anchor"}.intersection(result.names if result.rows else ()):
+                seen.update(result.each(name, result.rows))
+        if not seen <= noted:
             results[:2] = _run(connection, notes(seen), prepare=True)
 
     for result in results:
         if result.error is not None:
             raise result.error
-    comments, members, *more = results
-    if more and "role" in builder.tables:
-        writers = dict(more[0].rows)
-        builder.tables["role"].xmins = array(
-            "I", [writers.get(oid, 0) for oid in builder.tables["role"].oids]
-        )
     _deparse(connection, builder.deparse_jobs(), builder)
-    return builder, partial(builder.finish, comments.rows, members.rows), report
+    return builder, partial(builder.finish, *(result.rows for result in results)), report
 
 
 def _share_out(jobs: Iterable[Job], sessions: Sequence[Connection]) -> None:
@@ -1207,7 +1225,10 @@ def touched(connection: Connection, xids: range, catalogs: Collection[str] | Non
     server = _server(connection)
     _keep_plans(connection, server)
     watched = {w.catalog for w in WATCHED if server.reads_roles or not w.restricted}
-    if not (wanted := watched.intersection(watched if catalogs is None else catalogs)):
+    wanted = watched.intersection(watched if catalogs is None else catalogs)
+    if "pg_attribute" in wanted:
+        wanted.discard("pg_attrdef")  # a default is never written without its column (pg_attrdef.c)
+    if not wanted:
         return Touched(())
     query = _touched_sql(server.version, frozenset(wanted))
     rows = _run_prepared(connection, [(query, {"since": xids.start})])[0].rows
@@ -1218,16 +1239,25 @@ def touched(connection: Connection, xids: range, catalogs: Collection[str] | Non
 class Reading:
     """What was read without a guard. The server is not needed any more, and goes on while facts are made of it."""
 
-    tables: dict[str, Table]
+    _rows: Sequence[tuple[Sequence[Kind], _Result]]
     _finish: Callable[[], dict[str, Table]]
 
-    def named(self) -> Iterator[tuple[Key, Address, int]]:
-        """Key, address and anchor of each fact."""
-        for kind, table in self.tables.items():
-            classid = KINDS[kind].classid
-            columns = (table.oids, table.subids, table.identities, table.anchors)
-            for oid, subid, identity, anchor in zip(*columns, strict=True):
-                yield (kind, identity), (classid, oid, subid), anchor
+    def named(self) -> Iterator[tuple[Address, str, str | None, str | None]]:
+        """Address, kind, schema and name (or identity) of what has an anchor, as far as its own rows tell."""
+        for group, result in self._rows:
+            if not result.rows:
+                continue
+
+            def column(name: str, else_what: Any, result: _Result = result) -> Iterable[Any]:
+                return result.each(name, result.rows) if name in result.names else else_what
+
+            oids = result.each("oid", result.rows)
+            anchors, subids = column("anchor", oids), column("subid", repeat(0))
+            kinds, schemas = column("kind", repeat(group[0].name)), column("schema", repeat(None))
+            names = column("name", column("identity", repeat(None)))
+            for oid, subid, anchor, *what in zip(oids, subids, anchors, kinds, schemas, names, strict=False):
+                if anchor:
+                    yield (group[0].classid, oid, subid), *what
 
     @cached_property
     def facts(self) -> list[Fact]:
@@ -1267,4 +1297,4 @@ def read_facts(
     if report.not_checked:
         first = report.not_checked[0]
         raise Unreadable(f"{first['what']} cannot be read: {first['why']}")
-    return Reading(builder.tables, finish)
+    return Reading([*builder.waiting], finish)

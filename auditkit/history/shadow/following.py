@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from auditkit.catalog import capture
 from auditkit.catalog.kind import CATALOGS
 from auditkit.catalog.kinds import KINDS
-from auditkit.catalog.snapshot import Fact, Key, Snapshot
+from auditkit.catalog.snapshot import Address, Fact, Key, Snapshot
 from auditkit.history.shadow.replayed import Change
 from auditkit.history.shadow.running import SCHEMA, Ran, excerpt, statement_of
 
@@ -90,10 +90,21 @@ class Follower:
             known = {self.facts[key].oid for key in keys}
         reading = capture.read_facts(self.reader, touched=touched, known=known)
         # Cluster-wide facts have no anchor, and several may share an address.
-        if touched and any(anchor and self.keys.get(at, key) != key for key, at, anchor in reading.named()):
+        if touched and any(self._renamed(*named) for named in reading.named()):
             # A new name changes text that is stored nowhere: views, expressions and keys that mention it.
             touched, reading = None, capture.read_facts(self.reader)
         return Seen(number, ran, since, touched, reading)
+
+    def _renamed(self, at: Address, kind: str, schema: str | None, name: str | None) -> bool:
+        key = self.keys.get(at)
+        if key is None:
+            return False
+        fact = self.facts[key]
+        return (
+            kind != fact.kind
+            or (schema is not None and schema != fact.schema)
+            or (name is not None and name not in (fact.name, fact.identity))
+        )
 
     def follow(self, seen: Seen) -> None:
         """Bring the facts up to date with what was seen after a step, and tell which statement made what."""
