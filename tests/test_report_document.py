@@ -112,6 +112,16 @@ def test_headline(build: Callable[[], dict[str, Any]], headline: str) -> None:
     assert doc.headline_of(build()) == headline
 
 
+def test_the_headline_counts_what_differs() -> None:
+    """As the page below it does: not what a finding names besides, as the objects that a ledger does not record."""
+    document = sample.shop()
+    shown = {(delta["environment"], delta["kind"], delta["identity"]) for delta in document["deltas"]}
+    document["findings"][0]["objects"].append({"kind": "table", "identity": "public.as_it_should_be"})
+    assert f"in {len(shown)} objects." in doc.headline_of(document)
+    document["deltas"].clear()
+    assert "in the ledger, not in the schema." in doc.headline_of(document)
+
+
 def test_every_cause_has_words() -> None:
     for cause in doc.CAUSES:
         text = doc.cause_of({"cause": cause, "migration": {"version": "0042", "name": "add_policy"}})

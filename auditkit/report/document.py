@@ -391,13 +391,18 @@ def headline_of(audit: Audit | Mapping[str, Any]) -> str:
     findings = [f for f in worst_first(document["findings"]) if f["severity"] != "info"]
     blocked = [item for item in document["not_checked"] if item.get("blocking", True)]
     if findings:
-        objects = {(f["environment"], o["kind"], o["identity"]) for f in findings for o in f["objects"]}
+        harmless = {finding["id"] for finding in document["findings"] if finding["severity"] == "info"}
+        objects = {
+            (delta["environment"], delta["kind"], delta["identity"])
+            for delta in document.get("deltas") or ()
+            if delta.get("finding") not in harmless
+        }
         where = list(dict.fromkeys(f["environment"] for f in findings if f["environment"]))
         verb = "differs" if len(where) == 1 else "differ"
         if len(findings) > 1 and len(where) == 1 and {f["cause"] for f in findings} == {"missing_migration"}:
             return _lacking(where[0], findings)
         text = f"{listing(where) or 'the environments'} {verb} from {baseline} in {counted(len(objects), 'object')}."
-        if not document.get("deltas"):
+        if not objects:
             text = f"{listing(where) or 'the environments'} {verb} from {baseline} in the ledger, not in the schema."
         worst = findings[0]
         if len(findings) == 1:
