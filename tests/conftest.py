@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import tools
 
 from auditkit import server as servers
 
@@ -100,6 +99,7 @@ def database(databases: Callable[..., str]) -> str:
 @pytest.fixture
 def production(databases: Callable[..., str]) -> Iterator[str]:
     """A database that is reached over TCP, as tools in other languages want it."""
+    import tools
     from psycopg.conninfo import make_conninfo
 
     conninfo = databases()
