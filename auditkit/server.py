@@ -294,9 +294,7 @@ class Server:
         if self._process is None or self._process.poll() is not None:
             raise ServerFailed("the scratch server is not running any more, so there is nothing to keep")
         self._process.send_signal(signal.SIGINT)  # a fast shutdown ends with a checkpoint: a clean copy
-        deadline = time.monotonic() + START_TIMEOUT
-        while self._process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.002)  # wait() looks again after ever longer times
+        self._process.wait(START_TIMEOUT)
         _keep(self.datadir, Path(to), {"superuser": self.superuser, "version": self.version})
         self.stop()
 
@@ -591,7 +589,7 @@ def _wait_until_ready(server: Server) -> None:
                 raise _failed(server, "it stopped while starting") from None
             if time.monotonic() > deadline:
                 raise _failed(server, f"it did not answer within {START_TIMEOUT} s") from None
-            time.sleep(0.003)
+            time.sleep(0.01)
 
 
 def _run(*command: str) -> None:

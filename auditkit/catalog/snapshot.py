@@ -442,9 +442,8 @@ class Snapshot:
             key = (*map(type, values), *values)  # 1 equals True
             if key not in alike:
                 alike[key] = _array(values).take(codes)
-            columns[name if name not in columns else f"{name}_"] = alike[
-                key
-            ].copy()  # of text: of the reference
+            own = alike[key].copy()  # which costs next to nothing where it is text
+            columns[name if name not in columns else f"{name}_"] = own
         return pd.DataFrame(columns, copy=False)
 
     @property
