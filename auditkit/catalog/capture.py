@@ -265,6 +265,7 @@ class _Server:
 
 _SERVERS: WeakKeyDictionary[Connection, _Server] = WeakKeyDictionary()
 _RESERVED: dict[int, frozenset[str]] = {}  # major version → words
+_OID_CATALOGS: dict[int, list[str]] = {}
 
 
 def _server(connection: Connection) -> _Server:
@@ -1010,13 +1011,17 @@ def _capture(
             helpers.append(connect(more, name=name))
             _server(helpers[-1])
             _polite(helpers[-1])
-        first: list[Statement] = [(render(_SERVER, version), None), (_CATALOGS_WITH_OIDS, None)]
+        first: list[Statement] = [(render(_SERVER, version), None)]
         if big:
             first.append((_THOUSANDS, None))
+        if major not in _OID_CATALOGS:
+            first.append((_CATALOGS_WITH_OIDS, None))
         # To look for recent columns takes longest, and is not needed where no transaction ends meanwhile.
-        before, (about, catalogs, *sizes) = _guarded((connection, *helpers), guard[:-1], *first)
+        before, (about, *more_about) = _guarded((connection, *helpers), guard[:-1], *first)
         before.add(("pg_attribute", 0, None))
-        slices = _slices([row[0] for row in sizes[0].rows]) if sizes else []
+        slices = _slices([row[0] for row in more_about.pop(0).rows]) if big else []
+        for result in more_about:
+            _OID_CATALOGS[major] = [row[0] for row in result.rows]
         for attempt in range(ATTEMPTS):
             counts: Counter[str] = Counter()
             for catalog, count, _ in before:
@@ -1028,7 +1033,7 @@ def _capture(
             ]
             _, finish, report = _read(connection, groups, helpers=helpers, slices=slices)
             last: list[Statement] = [
-                (_unmodelled_sql([row[0] for row in catalogs.rows], major), None),
+                (_unmodelled_sql(_OID_CATALOGS[major], major), None),
                 (_MOMENT, None),
             ]
             if edges:
